@@ -1,0 +1,14 @@
+"""Differentiable rasterizer of 3D Gaussians: `rasterize(splats, view)` and the 3DGS family's class names."""
+
+from .api import rasterize
+from .family import GaussianRasterizationSettings, GaussianRasterizer
+from .types import Rasterization, Splats, View
+
+__all__ = [
+    "GaussianRasterizationSettings",
+    "GaussianRasterizer",
+    "Rasterization",
+    "Splats",
+    "View",
+    "rasterize",
+]

@@ -1,0 +1,142 @@
+"""The CPU back-end: float32 images by numba kernels, parallel over Gaussians and tiles, analytic gradients.
+
+Results depend neither on the number of threads nor on the run. Rendering from several threads, or in a forked
+process, is safe.
+"""
+
+import sys
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..types import Rasterization, Splats, View
+from .blending import ROW, Images, blend_backward, blend_forward
+from .geometry import BLOCK, RECORD, Camera, project_backward, project_forward
+from .threads import run_blocks
+from .tiles import bin_splats, depth_order
+
+
+def rasterize(splats: Splats, view: View, background: Tensor, means2d: Tensor | None = None) -> Rasterization:
+    """Draw checked input; anything but float32 is converted on the way in and back on the way out."""
+    dtype = splats.means.dtype
+    tensors = [None if t is None else t.float() for t in (*splats, means2d, background)]
+    # The camera goes in as float64: its rounding would move every Gaussian.
+    camera = view.world_to_camera.double(), view.intrinsics.double()
+    *images, radii = _Rasterize.apply(*tensors, *camera, *view[2:])
+    return Rasterization(*(t.to(dtype) for t in images), radii)
+
+
+def draw_order(splats: Splats, view: View) -> Tensor:
+    """Return the indices of the drawn Gaussians from front to back, in this back-end's order (int64 [M])."""
+    camera = _camera(view.world_to_camera.double(), view.intrinsics.double(), *view[2:])
+    return torch.from_numpy(depth_order(*_project(_arrays(splats), camera))).long()
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, *inputs):
+        *splats, means2d, background, world_to_camera, intrinsics, width, height, near = inputs
+        splats = Splats(*splats)
+        camera = _camera(world_to_camera, intrinsics, width, height, near)
+        outputs = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
+        with _notice_if_slow("forward"):
+            records, radii = _project(_arrays(splats), camera)
+            lists = bin_splats(records, depth_order(records, radii), width, height)
+            images = Images(*map(_array, outputs))
+            num_tiles = len(lists.tile_starts) - 1
+            run_blocks(blend_forward, num_tiles, records, lists, _array(background), images)
+        radii = torch.from_numpy(radii)
+        ctx.mark_non_differentiable(radii)
+        ctx.set_materialize_grads(False)
+        if any(ctx.needs_input_grad):
+            ctx.absent = [name for name, t in splats._asdict().items() if t is None]
+            ctx.save_for_backward(*(t for t in splats if t is not None), *outputs)
+            ctx.columns = 2 if means2d is None else means2d.shape[1]
+            ctx.saved = camera, records, lists
+        return *outputs, radii
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *v_outputs):
+        *present, image, depth, alpha = ctx.saved_tensors
+        present = iter(present)
+        splats = Splats(*(None if name in ctx.absent else next(present) for name in Splats._fields))
+        camera, records, lists = ctx.saved
+        num, num_blocks, num_tiles = len(records), -(-len(records) // BLOCK), len(lists.tile_starts) - 1
+        inputs = *Splats._fields, "means2d", "background", "world_to_camera", "intrinsics"
+        needs = dict(zip(inputs, ctx.needs_input_grad))
+
+        arrays = _arrays(splats)
+        v_splats = {
+            name: torch.empty(
+                array.shape if needs[name] or name in ("means", "opacities") else (0, *array.shape[1:])
+            )
+            for name, array in arrays._asdict().items()
+        }
+        v_means2d = torch.zeros(num if needs["means2d"] else 0, ctx.columns)
+        v_rows = np.empty((len(lists.rows), ROW), np.float32)
+        v_camera = np.empty((num_blocks, 16))
+        images = Images(_array(image), _array(depth), _array(alpha))
+        v_images = Images(
+            *(np.zeros(i.shape, np.float32) if v is None else _array(v) for i, v in zip(images, v_outputs))
+        )
+        with _notice_if_slow("backward"):
+            run_blocks(blend_backward, num_tiles, records, lists, images, v_images, v_rows)
+            v_arrays = Splats(*(t.numpy() for t in v_splats.values())), v_means2d.numpy(), v_camera
+            run_blocks(
+                project_backward, num_blocks, arrays, camera, records, lists.row_starts, v_rows, *v_arrays
+            )
+
+        v_camera = torch.from_numpy(v_camera.sum(0))
+        v_world_to_camera = torch.zeros(4, 4, dtype=torch.float64)
+        v_world_to_camera[:3, :3] = v_camera[:9].view(3, 3)
+        v_world_to_camera[:3, 3] = v_camera[9:12]
+        v_background = torch.zeros(3)
+        if needs["background"] and v_outputs[0] is not None:
+            v_background = (v_outputs[0] * (1 - alpha)).sum((1, 2))
+        gradients = *v_splats.values(), v_means2d, v_background, v_world_to_camera, v_camera[12:]
+        return *(g if needed else None for g, needed in zip(gradients, needs.values())), None, None, None
+
+
+def _project(splats: Splats, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    num = splats.means.shape[0]
+    records, radii = np.empty((num, RECORD)), np.empty(num, np.int32)
+    run_blocks(project_forward, -(-num // BLOCK), splats, camera, records, radii)
+    return records, radii
+
+
+def _camera(world_to_camera: Tensor, intrinsics: Tensor, width: int, height: int, near: float) -> Camera:
+    # Copies: backward must see what forward saw.
+    return Camera(_array(world_to_camera).copy(), _array(intrinsics).copy(), width, height, float(near))
+
+
+def _arrays(splats: Splats) -> Splats:
+    """Return arrays in place of tensors, of length 0 in place of None: then every kernel is compiled once."""
+    shapes = Splats((0, 3), (0,), scales=(0, 3), rotations=(0, 4), sh=(0, 1, 3), colors=(0, 3), cov3d=(0, 6))
+    return Splats(*(np.zeros(s, np.float32) if t is None else _array(t) for t, s in zip(splats, shapes)))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+_not_yet_compiled = {"forward", "backward"}
+
+
+@contextmanager
+def _notice_if_slow(direction: str):
+    """Say so if the first call takes long: the kernels are being compiled."""
+    if direction not in _not_yet_compiled:
+        yield
+        return
+    text = f"diff_gaussian_rasterization: compiling the CPU kernels, {direction} (once; cached on disk) ..."
+    timer = threading.Timer(2.0, print, (text,), {"file": sys.stderr, "flush": True})
+    timer.start()
+    try:
+        yield
+        _not_yet_compiled.discard(direction)
+    finally:
+        timer.cancel()

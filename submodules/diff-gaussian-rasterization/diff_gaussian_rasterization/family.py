@@ -1,0 +1,88 @@
+"""The 3DGS family's names on top of `rasterize`, so that existing code switches by installing this."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .api import rasterize
+from .types import Splats, View
+
+
+class GaussianRasterizationSettings(NamedTuple):
+    """One camera and the options of a rendering, with the family's field names."""
+
+    image_height: int
+    image_width: int
+    tanfovx: float
+    tanfovy: float
+    bg: Tensor  # [3]
+    scale_modifier: float
+    viewmatrix: Tensor  # [4, 4] world to camera, transposed
+    projmatrix: Tensor  # [4, 4] world to clip space (projection x view), transposed
+    sh_degree: int
+    campos: Tensor  # [3]; not read: the camera centre follows from viewmatrix
+    prefiltered: bool = False
+    debug: bool = False
+
+
+class GaussianRasterizer(nn.Module):
+    """Draws Gaussians as the family's class of this name does; returns image, radii and depth."""
+
+    def __init__(self, raster_settings: GaussianRasterizationSettings):
+        super().__init__()
+        self.raster_settings = raster_settings
+
+    def markVisible(self, positions: Tensor) -> Tensor:
+        """Return which positions [N, 3] lie in front of the near plane, as bool [N]."""
+        with torch.no_grad():
+            view = view_from_settings(self.raster_settings)
+            z = positions @ view.world_to_camera[2, :3] + view.world_to_camera[2, 3]
+            return z > view.near
+
+    def forward(
+        self,
+        means3D: Tensor,  # [N, 3]
+        means2D: Tensor | None,  # [N, 3] zeros; receives the gradient in NDC units
+        opacities: Tensor,  # [N, 1]
+        shs: Tensor | None = None,  # [N, S, 3]
+        colors_precomp: Tensor | None = None,  # [N, 3]
+        scales: Tensor | None = None,  # [N, 3]
+        rotations: Tensor | None = None,  # [N, 4]
+        cov3D_precomp: Tensor | None = None,  # [N, 6]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return image [3, H, W], radii int32 [N] and depth [1, H, W] (sum of weight x camera z)."""
+        settings = self.raster_settings
+        modifier = settings.scale_modifier
+        splats = Splats(
+            means3D,
+            opacities,
+            scales=None if scales is None else scales * modifier,
+            rotations=rotations,
+            sh=None if shs is None else shs[:, : (settings.sh_degree + 1) ** 2],
+            colors=colors_precomp,
+            cov3d=cov3D_precomp,
+        )
+        result = rasterize(splats, view_from_settings(settings), settings.bg, means2d=means2D)
+        return result.image, result.radii, result.depth[None]
+
+
+def view_from_settings(settings: GaussianRasterizationSettings) -> View:
+    """Recover the camera, with its focal lengths and principal point in pixels, from the family's two
+    matrices.
+
+    Clip space has w = camera z, and NDC -1..1 spans the image, so that u = (x_clip / z + 1) width / 2.
+    """
+    world_to_camera = settings.viewmatrix.T
+    projection = settings.projmatrix.T @ torch.linalg.inv(world_to_camera)  # [4, 4] camera to clip
+    projection = projection / projection[3, 2]
+    width, height = settings.image_width, settings.image_height
+    intrinsics = torch.stack(
+        [
+            projection[0, 0] * (width / 2),
+            projection[1, 1] * (height / 2),
+            (projection[0, 2] + 1) * (width / 2),
+            (projection[1, 2] + 1) * (height / 2),
+        ]
+    )
+    return View(world_to_camera, intrinsics, width, height)
