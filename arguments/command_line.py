@@ -1,0 +1,261 @@
+"""The command lines of train.py and render.py: flags built from the fields of `params.py`, and who wins over
+whom.
+
+Lowest first: defaults (the published method), `--preset`, `--is_debug`, rescaling by `--iterations`, the
+flags that were given. With `--resume`, and in render.py, the stored config of the run takes the place of the
+first four.
+"""
+
+import argparse
+import difflib
+import functools
+import math
+import sys
+import types
+import typing
+from dataclasses import Field, fields, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from arguments import presets
+from arguments.config_file import load_config
+from arguments.params import (
+    RENDER_GROUPS,
+    TRAIN_GROUPS,
+    NetworkParams,
+    RenderConfig,
+    RenderParams,
+    TrainConfig,
+)
+from arguments.schedule import option_values, replace_options, rescale_schedule
+from arguments.validation import check_model, check_optimization, check_preset, check_ranges, check_run
+from utils.errors import UserError
+
+CONFIG_NAME = "config.json"
+TRAIN_USAGE = "python train.py -s data/id1 -m output/id1 --eval"
+RENDER_USAGE = "python render.py -m output/id1"
+
+
+def parse_train_args(argv: list[str] | None = None) -> TrainConfig:
+    """Parse and check the command line of train.py.
+
+    Reads nothing but the flags, the existence of the paths they name and, with --resume, the stored config.
+    Raises UserError.
+    """
+    parser = _build_parser(
+        "train.py", TRAIN_USAGE, "Train an animatable head avatar from a clip.", TRAIN_GROUPS
+    )
+    given = _parse(parser, argv, TRAIN_GROUPS)
+    config = _resumed_config(given) if given.get("resume") else _fresh_config(given)
+    for name in TRAIN_GROUPS:
+        check_ranges(getattr(config, name))
+    check_model(config.model, config.network)
+    check_optimization(config.optimization, config.network)
+    check_run(config)
+    return config
+
+
+def parse_render_args(argv: list[str] | None = None) -> RenderConfig:
+    """Parse and check the command line of render.py, over the stored config of the training run.
+
+    The devices are those of this machine, not those of the training run. Raises UserError.
+    """
+    parser = _build_parser("render.py", RENDER_USAGE, "Render views of a trained avatar.", RENDER_GROUPS)
+    given = _parse(parser, argv, RENDER_GROUPS)
+    trained = _stored_config(given)
+    config = RenderConfig(
+        model=replace(trained.model, data_device="auto"),
+        network=trained.network,
+        pipeline=trained.pipeline,
+        given=frozenset(given),
+        notes=trained.notes,
+    )
+    debug = presets.DEBUG_RENDER_VALUES if given.get("is_debug") else {}
+    config = replace_options(config, {**debug, **_with_implied_eval(given)})
+    for name in RENDER_GROUPS:
+        check_ranges(getattr(config, name))
+    if config.model.sh_degree != trained.model.sh_degree:
+        raise UserError(
+            f"--sh_degree {config.model.sh_degree}: the avatar was trained with {trained.model.sh_degree} "
+            f"({config.model.model_path / CONFIG_NAME})"
+        )
+    check_model(config.model, config.network)
+    return config
+
+
+def _fresh_config(given: dict[str, Any]) -> TrainConfig:
+    """Build the config of a new run: preset < --is_debug < rescaling < given."""
+    is_debug = given.get("is_debug", False)
+    preset = given.get("preset", presets.DEBUG_PRESET if is_debug else presets.DEFAULT_PRESET)
+    check_preset(preset)
+    values = {**presets.PRESETS[preset], **(presets.DEBUG_VALUES if is_debug else {}), "preset": preset}
+    values.update({name: value for name, value in _with_implied_eval(given).items() if name != "iterations"})
+    if "model_path" not in given and given.get("source_path") is not None:
+        values["model_path"] = Path("output") / Path(given["source_path"]).resolve().name
+    config = replace_options(TrainConfig(given=frozenset(given)), values)
+    iterations = given.get("iterations", presets.DEBUG_ITERATIONS if is_debug else None)
+    return config if iterations is None else _rescaled(config, iterations)
+
+
+def _rescaled(config: TrainConfig, iterations: int) -> TrainConfig:
+    if iterations < 1:
+        raise UserError(f"--iterations {iterations}: must be at least 1")
+    before = config.optimization.iterations
+    config, changes = rescale_schedule(config, iterations)
+    if not changes:
+        return config
+    schedule = f"schedule of preset {config.run.preset}, {before} iterations, rescaled to {iterations}"
+    note = f"{schedule}: {', '.join(changes)}"
+    return replace(config, notes=(*config.notes, note))
+
+
+def _resumed_config(given: dict[str, Any]) -> TrainConfig:
+    """Lay the given flags over the stored config.
+
+    --iterations moves the end and no milestone, so that the run goes on exactly.
+    """
+    stored = _stored_config(given)
+    fixed = {"preset", "is_debug", "sh_degree", *(option.name for option in fields(NetworkParams))}
+    before = option_values(stored)
+    for name in sorted(fixed.intersection(given)):
+        if given[name] != before[name]:
+            raise UserError(
+                f"--{name} {given[name]}: the run to --resume has {before[name]}, which cannot change"
+            )
+    transient = {"resume": False, "overwrite": False, "start_checkpoint": None, "max_minutes": 0.0}
+    config = replace_options(stored, {**transient, **_with_implied_eval(given)})
+    return replace(config, given=(stored.given - set(transient)) | set(given))
+
+
+def _stored_config(given: dict[str, Any]) -> TrainConfig:
+    model_path = given.get("model_path")
+    if model_path is None:
+        raise UserError("-m/--model_path: missing; the folder of a training run, for example -m output/id1")
+    if not (model_path / CONFIG_NAME).is_file():
+        what = f"holds no {CONFIG_NAME}; expected the folder of a training run"
+        raise UserError(f"-m/--model_path {model_path}: {what if model_path.is_dir() else 'no such folder'}")
+    return load_config(model_path / CONFIG_NAME)
+
+
+def _with_implied_eval(given: dict[str, Any]) -> dict[str, Any]:
+    """Turn --eval on where a number of held-out frames is given; --no-eval beside it is refused later."""
+    return {"eval": True, **given} if given.get("test_frames") is not None else given
+
+
+# --- argparse -----------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
+
+
+def _build_parser(program: str, usage: str, description: str, groups: dict[str, type]) -> _Parser:
+    """Make a parser whose flags are the fields of the groups; flags that are not given leave no trace."""
+    parser = _Parser(
+        program,
+        usage=f"{usage} [options]",
+        description=description,
+        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=34, width=110),
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        epilog="A switch works as --eval, --no-eval and --eval True|False. "
+        "What is marked * follows --iterations unless given itself.",
+    )
+    for group in groups.values():
+        title, _, description = group.__doc__.partition(": ")
+        section = parser.add_argument_group(title, description[:1].upper() + description[1:])
+        for option in fields(group):
+            _add_flag(section, option, is_inherited=groups is RENDER_GROUPS and group is not RenderParams)
+    return parser
+
+
+def _add_flag(section, option: Field, is_inherited: bool) -> None:
+    names = [f"--{option.name}"]
+    if option.metadata["short"]:
+        names.insert(0, f"-{option.metadata['short']}")
+    help, kind = _help(option, is_inherited), option.type
+    if isinstance(kind, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not types.NoneType)
+    if kind is bool:
+        section.add_argument(*names, nargs="?", const=True, type=_boolean, metavar="True|False", help=help)
+        section.add_argument(
+            f"--no-{option.name}", action="store_false", dest=option.name, help=argparse.SUPPRESS
+        )
+    elif typing.get_origin(kind) is tuple:
+        section.add_argument(*names, nargs="+", action=_Tuple, type=_integer, metavar="N", help=help)
+    else:
+        convert, metavar = {
+            int: (_integer, "N"),
+            float: (_number, "X"),
+            Path: (_path, "PATH"),
+            str: (str, "NAME"),
+        }[kind]
+        section.add_argument(*names, type=convert, metavar=metavar, help=help)
+
+
+class _Tuple(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, tuple(sorted(set(values))))
+
+
+def _help(option: Field, is_inherited: bool) -> str:
+    """Write the help line: meaning, unit, default, what presets make of it, and * for a milestone."""
+    text, unit, shown, is_milestone = (option.metadata[key] for key in ("help", "unit", "shown", "rescaled"))
+    if option.name == "preset":
+        text += f": {', '.join(presets.PRESETS)}"
+    default = {"model_path": "required", "data_device": "auto"}.get(option.name, "as in training")
+    if not is_inherited:
+        changes = [f"{k}: {_shown(v[option.name])}" for k, v in presets.PRESETS.items() if option.name in v]
+        default = "; ".join([shown or _shown(option.default), *changes])
+    return f"{text}{f' [{unit}]' if unit else ''} (default: {default}){' *' if is_milestone else ''}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _boolean(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"expected True or False, found '{text}'")
+    return words[text.lower()]
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an integer, found '{text}'") from None
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, found '{text}'")
+    return value
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found nothing")
+    return Path(text).expanduser()
+
+
+def _parse(parser: _Parser, argv: list[str] | None, groups: dict[str, type]) -> dict[str, Any]:
+    namespace, unknown = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    if unknown:
+        word = next((u for u in unknown if u.startswith("-")), unknown[0])
+        if not word.startswith("-"):
+            raise UserError(f"unexpected argument '{word}'; see --help")
+        known = [f"--{option.name}" for group in groups.values() for option in fields(group)]
+        close = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+        raise UserError(
+            f"{word}: no such option; " + (f"did you mean {close[0]}?" if close else "see --help")
+        )
+    return vars(namespace)

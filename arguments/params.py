@@ -1,0 +1,302 @@
+"""Every option of train.py and render.py, each declared once: default, help, unit and range.
+
+A field of these frozen dataclasses *is* the flag of the same name; `command_line.py` builds argparse from
+the metadata, `config_file.py` writes the values as JSON, `presets.py` holds what the presets change. Names
+are unique across groups, and those of the 3D Gaussian Splatting family keep their meaning (Kerbl et al.
+2023). Defaults are the published method (arXiv 2312.01632). Nothing here imports more than the standard
+library: `--help` is instant.
+"""
+
+# ruff: noqa: RUF009 -- `option` only wraps dataclasses.field
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    short: str = "",
+    low: float | None = None,  # smallest value allowed
+    high: float | None = None,  # largest value allowed
+    shown: str = "",  # how help shows a default that says nothing by itself
+    rescaled: bool = False,  # an iteration number that follows --iterations
+) -> Any:
+    """Declare one option; see `command_line.py` and `validation.py` for what each property does."""
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "unit": unit,
+            "short": short,
+            "low": low,
+            "high": high,
+            "shown": shown,
+            "rescaled": rescaled,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """Data and model: what is learned from what."""
+
+    source_path: Path | None = option(
+        None, "folder of the clip: transforms.json, ori_imgs/, mask/", short="s", shown="required"
+    )
+    model_path: Path | None = option(
+        None, "folder for the results", short="m", shown="output/<name of the clip's folder>"
+    )
+    resolution: int = option(
+        -1,
+        "1, 2, 4, 8 divide the size of the frames; another number is the width; -1 leaves it as it is",
+        unit="pixels",
+        short="r",
+        low=-1,
+        high=8192,
+    )
+    white_background: bool = option(False, "composite the person on white instead of black", short="w")
+    sh_degree: int = option(3, "highest degree of the spherical harmonics of the colour", low=0, high=3)
+    data_device: str = option(
+        "auto", "where decoded frames are kept: auto, cpu, cuda, cuda:N (auto: with the model, if they fit)"
+    )
+    cache_gb: float | None = option(
+        None,
+        "memory for decoded frames; the rest is decoded when needed",
+        unit="GB",
+        low=0,
+        shown="from free memory",
+    )
+    eval: bool = option(False, "keep the last frames of the clip out of training, for testing")
+    test_frames: int | None = option(
+        None,
+        "number of held-out frames at the end of the clip; implies --eval",
+        unit="frames",
+        low=1,
+        shown="500 from 2,500 frames on, else 15 %%",
+    )
+    val_frames: int = option(
+        0,
+        "number of frames before the held-out ones that leave training too, to make choices on",
+        unit="frames",
+        low=0,
+    )
+    max_frames: int = option(
+        0, "use only so many frames, spread over the clip; 0 = all", unit="frames", low=0
+    )
+    only_head: bool = option(False, "hair, face and ears without neck and torso; needs the parsing/ maps")
+
+
+@dataclass(frozen=True)
+class NetworkParams:
+    """Networks: sizes that are fixed once training has begun."""
+
+    deformation_depth: int = option(
+        8, "layers of the motion deformation field", unit="layers", low=1, high=64
+    )
+    deformation_width: int = option(256, "width of the motion deformation field", unit="units", low=1)
+    position_frequencies: int = option(
+        10, "frequencies of the positional encoding of the means", low=0, high=30
+    )
+    num_derivations: int = option(
+        4, "rotations per Gaussian that send it to the tri-plane (K)", low=1, high=64
+    )
+    triplane_resolution: int = option(64, "side of each feature plane", unit="texels", low=2)
+    triplane_channels: int = option(
+        32, "channels of the tri-plane (C); a multiple of --num_derivations", low=1
+    )
+    decoder_width: int = option(64, "width of the opacity and colour decoders", unit="units", low=1)
+    geometry_features: int = option(32, "features handed from the opacity to the colour decoder", low=1)
+    pose_conditioning: bool = option(
+        False,
+        "let the deformation see the head pose too, so that the torso can follow; not in the published method",
+    )
+    initial_gaussians: int = option(10_000, "Gaussians at the start", unit="Gaussians", low=1)
+
+
+@dataclass(frozen=True)
+class PipelineParams:
+    """Pipeline: rendering switches of the family."""
+
+    convert_SHs_python: bool = option(False, "turn spherical harmonics into colours outside the rasterizer")
+    compute_cov3D_python: bool = option(False, "compute the 3D covariances outside the rasterizer")
+    debug: bool = option(False, "check the rasterizer's inputs and outputs on every call (slow)")
+
+
+@dataclass(frozen=True)
+class OptimizationParams:
+    """Optimization: schedule, learning rates, loss and densification; --iterations moves what is marked *."""
+
+    iterations: int = option(
+        80_000, "length of the schedule; milestones marked * follow it", unit="iterations", low=1
+    )
+    position_lr_init: float = option(1.6e-4, "first learning rate of the means (x the scene extent)", low=0)
+    position_lr_final: float = option(1.6e-6, "last learning rate of the means", low=0)
+    position_lr_delay_mult: float = option(
+        0.01, "share of the rate that a delayed start begins with", low=0, high=1
+    )
+    position_lr_max_steps: int = option(
+        30_000, "when the means reach their last rate", unit="iterations", low=1, rescaled=True
+    )
+    position_lr_scale: float = option(5.0, "factor on the learning rates of the means", low=0)
+    deformation_lr_init: float = option(8e-4, "first learning rate of the deformation field", low=0)
+    deformation_lr_final: float = option(1.6e-6, "last learning rate of the deformation field", low=0)
+    deformation_lr_max_steps: int = option(
+        80_000, "when the deformation field reaches its last rate", unit="iterations", low=1, rescaled=True
+    )
+    triplane_lr_init: float = option(1e-3, "first learning rate of the tri-plane", low=0)
+    triplane_lr_final: float = option(1.6e-6, "last learning rate of the tri-plane", low=0)
+    triplane_lr_max_steps: int = option(
+        80_000, "when the tri-plane reaches its last rate", unit="iterations", low=1, rescaled=True
+    )
+    tau_lr_init: float = option(1e-3, "first learning rate of the derivation rotations tau", low=0)
+    tau_lr_final: float = option(1e-5, "last learning rate of tau", low=0)
+    tau_lr_max_steps: int = option(
+        30_000, "when tau reaches its last rate", unit="iterations", low=1, rescaled=True
+    )
+    opacity_lr: float = option(0.05, "learning rate of the per-Gaussian opacity offset", low=0)
+    opacity_mlp_lr: float = option(1e-4, "learning rate of the opacity decoder", low=0)
+    feature_lr: float = option(1e-3, "learning rate of the colour decoder", low=0)
+    feature_rest_lr: float = option(
+        5e-5, "learning rate of the colour decoder's head for SH degree 1 and up", low=0
+    )
+    scaling_lr: float = option(5e-3, "learning rate of the scales", low=0)
+    rotation_lr: float = option(1e-3, "learning rate of the rotations", low=0)
+    percent_dense: float = option(
+        0.01, "share of the scene extent above which Gaussians are split, not cloned", low=0
+    )
+    lambda_dssim: float = option(0.2, "weight of 1 - SSIM in the loss; L1 has the rest", low=0, high=1)
+    lambda_vgg: float = option(0.01, "weight of the VGG perceptual loss; 0 = off", low=0)
+    vgg_weights: Path | None = option(
+        None, "file with the 16-layer VGG weights for --lambda_vgg", shown="look for it"
+    )
+    warm_up: int = option(
+        3_000, "iterations before the deformation field sets in", unit="iterations", low=0, rescaled=True
+    )
+    sh_increase_interval: int = option(
+        1_000, "iterations between two steps of the SH degree", unit="iterations", low=1, rescaled=True
+    )
+    densification_interval: int = option(
+        100, "iterations between two densifications, a window of statistics", unit="iterations", low=1
+    )
+    densify_from_iter: int = option(500, "first densification after", unit="iterations", low=0, rescaled=True)
+    densify_until_iter: int = option(
+        15_000, "last densification before", unit="iterations", low=0, rescaled=True
+    )
+    densify_grad_threshold: float = option(
+        2e-4, "mean screen-space gradient above which a Gaussian is densified", unit="NDC", low=0
+    )
+    opacity_reset_interval: int = option(
+        3_000, "iterations between two opacity resets", unit="iterations", low=1, rescaled=True
+    )
+    min_opacity: float = option(0.005, "decoded opacity below which a Gaussian is pruned", low=0, high=1)
+    max_screen_size: float = option(
+        20.0, "screen radius above which a Gaussian is pruned; 0 = off", unit="pixels", low=0
+    )
+    max_gaussians: int = option(
+        0, "upper limit of the number of Gaussians; 0 = none", unit="Gaussians", low=0
+    )
+
+
+@dataclass(frozen=True)
+class RunParams:
+    """Run: what is written, where it runs."""
+
+    preset: str = option("paper", "full set of values that the other options start from")
+    is_debug: bool = option(
+        False, "a quick look: few frames, a short schedule (and --preset quick unless given)"
+    )
+    max_minutes: float = option(
+        0.0,
+        "plan the schedule to end within this time, from the measured speed; 0 = no limit",
+        unit="minutes",
+        low=0,
+    )
+    test_iterations: tuple[int, ...] = option(
+        (1_000, 7_000, 15_000, 30_000, 50_000, 80_000),
+        "evaluate at these",
+        unit="iterations",
+        low=1,
+        rescaled=True,
+    )
+    save_iterations: tuple[int, ...] = option(
+        (30_000, 80_000),
+        "save model, PLY and checkpoint at these; the end always",
+        unit="iterations",
+        low=1,
+        rescaled=True,
+    )
+    checkpoint_iterations: tuple[int, ...] = option(
+        (), "save a checkpoint to resume from at these too", unit="iterations", low=1, shown="none"
+    )
+    start_checkpoint: Path | None = option(None, "go on from this checkpoint file", shown="none")
+    resume: bool = option(
+        False, "go on with the run in --model_path, from its last checkpoint, with its stored options"
+    )
+    overwrite: bool = option(False, "replace what is in --model_path")
+    seed: int = option(0, "seed of every random choice of the run", low=0, high=2**63 - 1)
+    device: str = option(
+        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
+    )
+    quiet: bool = option(False, "print errors and the final result only")
+    detect_anomaly: bool = option(False, "let autograd name the operation that made a NaN (slow)")
+
+
+@dataclass(frozen=True)
+class RenderParams:
+    """Rendering: which views of the trained avatar."""
+
+    iteration: int = option(-1, "saved iteration to render; -1 = the last one", unit="iterations", low=-1)
+    skip_train: bool = option(False, "leave out the training views")
+    skip_test: bool = option(False, "leave out the held-out views")
+    novel_view: bool = option(False, "render a camera that swings about the y axis around the head instead")
+    num_frames: int = option(100, "length of the novel-view swing", unit="frames", low=1)
+    max_yaw: float = option(
+        25.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
+    )
+    fps: float = option(25.0, "frame rate of the videos", unit="frames/s", low=0.1, high=1000)
+    is_debug: bool = option(False, "a quick look: a small part of the frames")
+    device: str = option(
+        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
+    )
+    quiet: bool = option(False, "print errors and the final result only")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a training run was told."""
+
+    model: ModelParams = ModelParams()
+    network: NetworkParams = NetworkParams()
+    pipeline: PipelineParams = PipelineParams()
+    optimization: OptimizationParams = OptimizationParams()
+    run: RunParams = RunParams()
+    given: frozenset[str] = frozenset()  # options that stood on a command line of this run
+    notes: tuple[str, ...] = field(
+        default=(), compare=False
+    )  # what the log should say about how values came about
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """Everything a rendering was told: the stored options of the training run under those of render.py."""
+
+    model: ModelParams = ModelParams()
+    network: NetworkParams = NetworkParams()
+    pipeline: PipelineParams = PipelineParams()
+    render: RenderParams = RenderParams()
+    given: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+TRAIN_GROUPS = {
+    "model": ModelParams,
+    "network": NetworkParams,
+    "pipeline": PipelineParams,
+    "optimization": OptimizationParams,
+    "run": RunParams,
+}
+RENDER_GROUPS = {"render": RenderParams, "model": ModelParams, "pipeline": PipelineParams}

@@ -1,0 +1,36 @@
+"""Presets: what each changes of the defaults, which are the published method. A preset is a full schedule.
+
+To add one, add an entry: the command line, `--help` and the tests read this table.
+"""
+
+PRESETS: dict[str, dict[str, object]] = {
+    "paper": {},  # exactly the published method: the defaults of params.py
+    "quick": {  # small, for CPUs, demos and --is_debug
+        "sh_degree": 1,
+        "deformation_depth": 4,
+        "deformation_width": 64,
+        "pose_conditioning": True,
+        "initial_gaussians": 5_000,
+        "iterations": 2_000,
+        "position_lr_max_steps": 2_000,
+        "deformation_lr_max_steps": 2_000,
+        "triplane_lr_max_steps": 2_000,
+        "tau_lr_max_steps": 2_000,
+        "lambda_vgg": 0.0,
+        "warm_up": 100,
+        "sh_increase_interval": 500,
+        "densify_from_iter": 200,
+        "densify_until_iter": 1_500,
+        "opacity_reset_interval": 1_000,
+        "max_gaussians": 10_000,
+        "test_iterations": (500, 1_000, 2_000),
+        "save_iterations": (2_000,),
+    },
+}
+DEFAULT_PRESET = "paper"
+
+# --is_debug: which preset, how much of the data, how long. It must end within 90 s on 2 CPU cores.
+DEBUG_PRESET = "quick"
+DEBUG_ITERATIONS = 100  # the preset's schedule is rescaled to this, as by --iterations
+DEBUG_VALUES: dict[str, object] = {"resolution": 128, "max_frames": 40}
+DEBUG_RENDER_VALUES: dict[str, object] = {"max_frames": 20, "num_frames": 20}

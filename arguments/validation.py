@@ -1,0 +1,112 @@
+"""Checks of option values, one by one and against each other; every refusal is one line that names the
+flag."""
+
+import math
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from arguments.params import ModelParams, NetworkParams, OptimizationParams, TrainConfig
+from arguments.presets import PRESETS
+from utils.errors import UserError
+
+
+def check_ranges(group: Any, where: str = "--") -> None:
+    """Refuse values out of range in one group of options; `where` is written before the option's name."""
+    for option in fields(group):
+        value = getattr(group, option.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_range(option, item, where)
+
+
+def _check_range(option, value, where: str) -> None:
+    low, high, short = (option.metadata[key] for key in ("low", "high", "short"))
+    name = f"-{short}/--{option.name}" if short and where == "--" else f"{where}{option.name}"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} {value}: expected a finite number")
+    if value is not None and low is not None and value < low:
+        raise UserError(f"{name} {value}: must be at least {low:g}")
+    if value is not None and high is not None and value > high:
+        raise UserError(f"{name} {value}: must be at most {high:g}")
+    if option.name in ("device", "data_device") and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise UserError(f"{name} {value}: expected auto, cpu, cuda or cuda:N")
+    if option.name == "preset":
+        check_preset(value, name)
+    if option.name == "resolution" and (value in (0, *range(3, 16)) and value not in (4, 8)):
+        raise UserError(
+            f"{name} {value}: expected 1, 2, 4 or 8 to divide the size, a width of 16 or more, or -1"
+        )
+
+
+def check_preset(preset: str, where: str = "--preset") -> None:
+    """Refuse an unknown preset."""
+    if preset not in PRESETS:
+        raise UserError(f"{where} {preset}: expected one of {', '.join(PRESETS)}")
+
+
+def check_model(model: ModelParams, network: NetworkParams) -> None:
+    """Refuse sizes of the model that do not fit together."""
+    if network.triplane_channels % network.num_derivations:
+        raise UserError(
+            f"--num_derivations {network.num_derivations}: must divide --triplane_channels "
+            f"{network.triplane_channels} (each derivation reads its own block of channels)"
+        )
+    if model.test_frames is not None and not model.eval:
+        raise UserError(
+            f"--test_frames {model.test_frames}: contradicts --no-eval, which trains on every frame"
+        )
+
+
+def check_optimization(optimization: OptimizationParams, network: NetworkParams) -> None:
+    """Refuse learning rates and limits that do not fit together."""
+    for name in ("position", "deformation", "triplane", "tau"):
+        first, last = getattr(optimization, f"{name}_lr_init"), getattr(optimization, f"{name}_lr_final")
+        if (first == 0) != (last == 0):
+            raise UserError(
+                f"--{name}_lr_final {last:g}: must be 0 if and only if --{name}_lr_init is ({first:g}); "
+                "rates between them fall exponentially"
+            )
+    if 0 < optimization.max_gaussians < network.initial_gaussians:
+        raise UserError(
+            f"--max_gaussians {optimization.max_gaussians}: must be at least --initial_gaussians "
+            f"{network.initial_gaussians}, or 0 for no limit"
+        )
+
+
+def check_run(config: TrainConfig) -> None:
+    """Refuse a run whose input is not there or whose output would mix with that of another run."""
+    model, run = config.model, config.run
+    if run.resume and run.overwrite:
+        raise UserError("--overwrite: contradicts --resume, which goes on with what is in --model_path")
+    check_source(model.source_path)
+    if run.start_checkpoint is not None and not run.start_checkpoint.is_file():
+        raise UserError(f"--start_checkpoint {run.start_checkpoint}: no such file")
+    vgg_weights = config.optimization.vgg_weights
+    if vgg_weights is not None and not vgg_weights.is_file():
+        raise UserError(f"--vgg_weights {vgg_weights}: no such file")
+    _check_output(model.model_path, run)
+
+
+def check_source(source_path: Path | None) -> None:
+    """Refuse a missing clip."""
+    if source_path is None:
+        raise UserError("-s/--source_path: missing; the folder of the clip, for example -s data/demo")
+    if not source_path.is_dir():
+        raise UserError(f"-s/--source_path {source_path}: no such folder")
+
+
+def _check_output(model_path: Path, run) -> None:
+    if model_path.exists() and not model_path.is_dir():
+        raise UserError(f"-m/--model_path {model_path}: is a file; expected a folder for the results")
+    if not model_path.is_dir() or run.resume:
+        return
+    if any(model_path.iterdir()) and not run.overwrite:
+        raise UserError(
+            f"-m/--model_path {model_path}: not empty; go on with --resume or replace it with --overwrite"
+        )
+    if run.start_checkpoint is not None and model_path.resolve() in run.start_checkpoint.resolve().parents:
+        raise UserError(
+            f"--start_checkpoint {run.start_checkpoint}: lies in the folder that --overwrite replaces; "
+            "use --resume or another --model_path"
+        )

@@ -1,0 +1,92 @@
+"""Cameras: a pose and pinhole intrinsics, nothing else; no image, no field of view.
+
+World: the head sits at the origin, y up. Camera axes are OpenCV's (x right, y down, z forward); files hold
+OpenGL axes (x right, y up, looking down -z). Pixel i spans [i, i + 1), so W / 2 is the middle of the image.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NEAR = 0.2  # world units, the family's near plane
+OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera; lengths in pixels, except `near` in world units."""
+
+    world_to_camera: Tensor  # [4, 4] float32, OpenCV axes
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    near: float = NEAR
+
+    @classmethod
+    def from_camera_to_world(
+        cls,
+        camera_to_world: np.ndarray,  # [4, 4] OpenGL axes
+        fx: float,
+        fy: float,
+        cx: float,
+        cy: float,
+        width: int,
+        height: int,
+        near: float = NEAR,
+    ) -> "Camera":
+        """Build a camera from a pose as transforms.json has it; inverted in float64."""
+        world_to_camera = np.linalg.inv(np.asarray(camera_to_world, np.float64) @ OPENGL_TO_OPENCV)
+        return cls(torch.from_numpy(world_to_camera).float(), fx, fy, cx, cy, width, height, near)
+
+    @property
+    def center(self) -> Tensor:  # [3]
+        """Position in the world."""
+        rotation, translation = self.world_to_camera[:3, :3], self.world_to_camera[:3, 3]
+        return -rotation.T @ translation
+
+    @property
+    def intrinsics(self) -> Tensor:  # [4]
+        """fx fy cx cy as a tensor beside the pose."""
+        return self.world_to_camera.new_tensor([self.fx, self.fy, self.cx, self.cy])
+
+    def to(self, device: torch.device | str) -> "Camera":
+        """Return the camera with its pose on a device."""
+        return replace(self, world_to_camera=self.world_to_camera.to(device))
+
+    def scaled(self, width: int, height: int) -> "Camera":
+        """Return the same view at another image size; the intrinsics of each axis follow its own factor."""
+        x, y = width / self.width, height / self.height
+        return replace(
+            self, fx=self.fx * x, fy=self.fy * y, cx=self.cx * x, cy=self.cy * y, width=width, height=height
+        )
+
+    def cropped(self, x: int, y: int, width: int, height: int) -> "Camera":
+        """Return the view of a window of the image whose upper left pixel is (x, y)."""
+        return replace(self, cx=self.cx - x, cy=self.cy - y, width=width, height=height)
+
+
+def near_plane(camera_distances: np.ndarray) -> float:
+    """Return 0.2 world units, or a tenth of the smallest camera distance where that is less."""
+    return min(NEAR, 0.1 * float(np.min(camera_distances)))
+
+
+def swing_path(camera: Camera, num_frames: int, max_yaw_degrees: float) -> list[Camera]:
+    """Let a camera swing about the world's y axis through the origin, from its place to +max, -max and back.
+
+    Yaw is one period of a sine, so the path is smooth and closed: the frame after the last is the first.
+    Positive yaw takes a camera on +z towards +x. The intrinsics stay.
+    """
+    pose = camera.world_to_camera.double()
+    cameras = []
+    for i in range(num_frames):
+        yaw = math.radians(max_yaw_degrees) * math.sin(2 * math.pi * i / num_frames)
+        c, s = math.cos(yaw), math.sin(yaw)
+        undo_yaw = pose.new_tensor([[c, 0, -s, 0], [0, 1, 0, 0], [s, 0, c, 0], [0, 0, 0, 1]])
+        cameras.append(replace(camera, world_to_camera=(pose @ undo_yaw).float()))
+    return cameras

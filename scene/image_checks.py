@@ -1,0 +1,102 @@
+"""Checks of a clip's image files at load time: presence, completeness, size and kind of all, content of a
+few.
+
+Headers and end markers only, so that thousands of frames take seconds; see `utils/image_headers.py`.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from utils.errors import UserError
+from utils.image_headers import read_image_header
+
+READER_THREADS = 8
+HEAD_COLOR_BGR = (255, 0, 0)  # pure blue, as OpenCV decodes it
+EXPECTED = {
+    "image": "expected ori_imgs/<img_id>.jpg or .png for every frame of transforms.json",
+    "mask": "expected an 8-bit matte for every frame, mask/<img_id + 1>.png or all of them mask/<img_id>.png",
+    "parsing": "--only_head needs a face parsing map of every frame, with the head (hair, face, ears) in "
+    "pure blue (0, 0, 255); make them with any face parsing network, or train without --only_head",
+}
+KIND = {
+    "image": "8-bit RGB",
+    "mask": "an 8-bit gray matte",
+    "parsing": "8-bit RGB with the head in pure blue (0, 0, 255)",
+}
+UNUSABLE = {"image": (), "mask": ("gray + alpha", "RGBA"), "parsing": ("gray", "gray + alpha")}
+
+
+def check_image_files(
+    images: Sequence[Path], masks: Sequence[Path], parsings: Sequence[Path], size: tuple[int, int]
+) -> None:
+    """Refuse missing, truncated and wrongly sized files, and masks or parsing maps that select nothing.
+
+    size: width and height that all must have. Raises UserError in one line that names the file.
+    """
+    groups = {"image": images, "mask": masks, "parsing": parsings}
+    for kind, paths in groups.items():
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise UserError(f"{missing[0]}: missing{more}; {EXPECTED[kind]}")
+    with ThreadPoolExecutor(READER_THREADS) as pool:
+        for kind, paths in groups.items():
+            _refuse_first(pool.map(partial(_file_defect, kind, size), paths))
+        _refuse_first(pool.map(_empty_mask, _samples(masks)))
+        _refuse_first(pool.map(_empty_parsing, _samples(parsings)))
+
+
+def head_pixels(parsing_bgr: np.ndarray) -> np.ndarray:  # [H, W, 3] uint8 -> [H, W] bool
+    """Where a parsing map as OpenCV decodes it shows the head."""
+    return (parsing_bgr == HEAD_COLOR_BGR).all(axis=-1)
+
+
+def decode_image(path: Path, mode: int) -> np.ndarray:  # [H, W, 3] BGR or [H, W] uint8
+    """Decode a file as stored, whatever its orientation tag says. Raises UserError."""
+    try:
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
+    except (OSError, cv2.error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    if pixels is None:
+        raise UserError(f"{path}: cannot be decoded; expected a complete JPEG or PNG")
+    return pixels
+
+
+def _refuse_first(defects) -> None:
+    for line in defects:
+        if line:
+            raise UserError(line)
+
+
+def _samples(paths: Sequence[Path]) -> list[Path]:
+    return sorted({paths[0], paths[len(paths) // 2], paths[-1]}) if paths else []
+
+
+def _file_defect(kind: str, size: tuple[int, int], path: Path) -> str | None:
+    try:
+        header = read_image_header(path)
+    except (OSError, ValueError) as error:
+        return f"{path}: {error}; expected a complete image"
+    if (header.width, header.height) != size:
+        expected = f"{size[0]} x {size[1]}, the w x h of transforms.json"
+        return f"{path}: size {header.width} x {header.height}; expected {expected}"
+    if header.bits > 8 or header.channels in UNUSABLE[kind]:
+        return f"{path}: {header.bits}-bit {header.channels}; expected {KIND[kind]}"
+    return None
+
+
+def _empty_mask(path: Path) -> str | None:
+    is_empty = not decode_image(path, cv2.IMREAD_GRAYSCALE).any()
+    return f"{path}: all zero; expected a foreground matte, 255 on the person" if is_empty else None
+
+
+def _empty_parsing(path: Path) -> str | None:
+    is_empty = not head_pixels(decode_image(path, cv2.IMREAD_COLOR)).any()
+    return (
+        f"{path}: no pixel is pure blue (0, 0, 255); expected the head in that colour" if is_empty else None
+    )

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.spatial.transform import Rotation
+
+from utils.rotations import quaternion_multiply, quaternion_to_matrix, sample_unit_quaternions
+
+
+def _random_quaternions(num, seed=0):
+    return torch.randn(num, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _scipy(quaternions):
+    return Rotation.from_quat(quaternions.roll(-1, dims=-1).numpy())  # scipy stores xyzw
+
+
+def test_matrix_agrees_with_scipy_for_quaternions_of_any_length():
+    quaternions = _random_quaternions(50)
+    expected = torch.from_numpy(_scipy(quaternions).as_matrix())
+    torch.testing.assert_close(quaternion_to_matrix(quaternions), expected, rtol=0, atol=1e-12)
+
+
+def test_batched_matrices_equal_those_of_a_loop():
+    quaternions = _random_quaternions(12).view(3, 4, 4)
+    batched = quaternion_to_matrix(quaternions)
+    assert batched.shape == (3, 4, 3, 3)
+    for i in range(3):
+        for j in range(4):
+            assert torch.equal(batched[i, j], quaternion_to_matrix(quaternions[i, j]))
+
+
+def test_opposite_quaternions_are_the_same_rotation():
+    quaternions = _random_quaternions(8)
+    assert torch.equal(quaternion_to_matrix(quaternions), quaternion_to_matrix(-quaternions))
+
+
+def test_zero_quaternion_is_the_identity():
+    assert torch.equal(quaternion_to_matrix(torch.zeros(4)), torch.eye(3))
+
+
+def test_matrix_gradient_agrees_with_finite_differences():
+    assert torch.autograd.gradcheck(quaternion_to_matrix, _random_quaternions(5).requires_grad_())
+
+
+def test_product_rotates_by_the_second_and_then_by_the_first():
+    first, second = _random_quaternions(20, seed=1), _random_quaternions(20, seed=2)
+    product = quaternion_to_matrix(quaternion_multiply(first, second))
+    expected = torch.from_numpy((_scipy(first) * _scipy(second)).as_matrix())
+    torch.testing.assert_close(product, expected, rtol=0, atol=1e-12)
+
+
+def test_product_length_is_the_product_of_lengths_and_shapes_broadcast():
+    first, second = _random_quaternions(6, seed=1)[:, None], _random_quaternions(5, seed=2)
+    product = quaternion_multiply(first, second)
+    assert product.shape == (6, 5, 4)
+    torch.testing.assert_close(product.norm(dim=-1), first.norm(dim=-1) * second.norm(dim=-1))
+
+
+def test_samples_are_unit_and_follow_the_uniform_law_of_the_sphere():
+    samples = sample_unit_quaternions(20_000, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(samples.norm(dim=-1), torch.ones(20_000), rtol=0, atol=1e-6)
+    # On S^3 the square of one coordinate follows Beta(1/2, 3/2); signs are fair.
+    for coordinate in samples.double().numpy().T:
+        assert stats.kstest(coordinate**2, stats.beta(0.5, 1.5).cdf).pvalue > 1e-3
+        assert abs(np.sign(coordinate).mean()) < 4 / np.sqrt(20_000)
+    covariance = samples.T @ samples / 20_000
+    torch.testing.assert_close(covariance, torch.eye(4) / 4, rtol=0, atol=0.01)
+
+
+def test_samples_repeat_with_the_seed_of_the_generator():
+    first = sample_unit_quaternions(4, torch.Generator().manual_seed(1))
+    assert torch.equal(first, sample_unit_quaternions(4, torch.Generator().manual_seed(1)))
+    assert not torch.equal(first, sample_unit_quaternions(4, torch.Generator().manual_seed(2)))
+
+
+def test_wrong_shape_is_named():
+    with pytest.raises(ValueError, match=r"quaternions.*\[\.\.\., 4\].*\[2, 3\]"):
+        quaternion_to_matrix(torch.zeros(2, 3))

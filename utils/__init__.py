@@ -1,0 +1,1 @@
+"""Pure functions shared by the scripts and the scene: no state, no knowledge of heads."""

@@ -1,0 +1,131 @@
+"""Files of named tensors and JSON metadata: checkpoints to resume from, and weights to use.
+
+The format is safetensors (no code runs on loading); the metadata is one JSON text in its header. A file
+appears under its name only when it is complete: it is written beside it, flushed to disk, and renamed. Names
+are iteration_N.safetensors.
+"""
+
+import contextlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from utils.errors import UserError
+
+FORMAT = "gaussianhead"
+FORMAT_VERSION = 1
+_ITERATION_NAME = re.compile(r"iteration_(\d+)\.safetensors")
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any]
+
+
+def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors (any device, shape, layout) and JSON-able metadata to `path`, completely or not at all.
+
+    Makes the folder. Raises UserError where the file system refuses.
+    """
+    path = Path(path)
+    header = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "metadata": json.dumps(metadata),
+    }
+    # A copy each: safetensors refuses tensors that share memory.
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        permissions = temporary.stat().st_mode  # what the user's umask asks for; safetensors sets 0600
+        save_file(copies, temporary, metadata=header)
+        temporary.chmod(permissions)
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
+    """Read what `save_checkpoint` wrote. Raises UserError where the file is missing, damaged or foreign."""
+    path = Path(path)
+    with _open(path, device) as file:
+        metadata = _read_header(path, file.metadata())
+        return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, metadata)  # noqa: SIM118
+
+
+def load_metadata(path: str | Path) -> dict[str, Any]:
+    """Read only the metadata; raises as `load_checkpoint` does."""
+    path = Path(path)
+    with _open(path, "cpu") as file:
+        return _read_header(path, file.metadata())
+
+
+def iteration_path(folder: str | Path, iteration: int) -> Path:
+    """Name the file of an iteration in `folder`."""
+    return Path(folder) / f"iteration_{iteration}.safetensors"
+
+
+def list_iterations(folder: str | Path) -> list[int]:
+    """List the iterations that have a file in `folder`, ascending; none where there is no folder."""
+    folder = Path(folder)
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(match[1]) for match in map(_ITERATION_NAME.fullmatch, names) if match)
+
+
+def find_iteration(folder: str | Path, iteration: int | None = None) -> Path:
+    """Find the file of `iteration`, or of the latest. Raises UserError that says what is there instead."""
+    found = list_iterations(folder)
+    if not found:
+        raise UserError(f"{folder}: expected iteration_N.safetensors, found none")
+    if iteration is None or iteration < 0:  # the family writes -1 for "the latest"
+        return iteration_path(folder, found[-1])
+    if iteration not in found:
+        there = ", ".join(map(str, found))
+        raise UserError(f"--iteration {iteration}: not in {folder}, which holds {there}")
+    return iteration_path(folder, iteration)
+
+
+@contextlib.contextmanager
+def _open(path: Path, device: str):
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged or no safetensors file ({error})") from error
+
+
+def _read_header(path: Path, header: dict[str, str] | None) -> dict[str, Any]:
+    if not header or header.get("format") != FORMAT:
+        raise UserError(f"{path}: a safetensors file, but not one that GaussianHead wrote")
+    version = header.get("format_version")
+    if version != str(FORMAT_VERSION):
+        raise UserError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; update it")
+    try:
+        return json.loads(header["metadata"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: its metadata is damaged ({error})") from error
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""Images as tensors [3, H, W] in [0, 1], as 8-bit arrays [H, W, 3] (RGB), as PNG files; pictures to look at.
+
+Everything that is laid out or labelled here is an 8-bit array; `to_uint8` is the one place that rounds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.errors import UserError
+
+NEUTRAL_GREY = 128
+_LABEL_HEIGHT = 18
+_LABEL_BACKGROUND, _LABEL_COLOR = 32, 235
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """Clamp an image [C, H, W] or [H, W] to [0, 1], round it to 8 bits [H, W, C] or [H, W]; NaN is black."""
+    if image.dim() not in (2, 3):
+        raise ValueError(f"image: expected shape [C, H, W] or [H, W], got {list(image.shape)}")
+    pixels = image.detach().float().nan_to_num(0).clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    if image.dim() == 3:
+        pixels = pixels.permute(1, 2, 0)  # [H, W, C]
+    return np.ascontiguousarray(pixels.numpy())
+
+
+def from_uint8(pixels: np.ndarray) -> Tensor:
+    """Invert `to_uint8`: [H, W, C] or [H, W] of 8 bits to float32 [C, H, W] or [H, W] in [0, 1]."""
+    image = torch.from_numpy(pixels.astype(np.float32) / 255)
+    return image.permute(2, 0, 1).contiguous() if image.dim() == 3 else image
+
+
+def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
+    """Write a tensor [3, H, W] or [H, W], or an 8-bit array [H, W, 3] or [H, W]; makes the folder.
+
+    Raises UserError where the file system refuses.
+    """
+    pixels = to_uint8(image) if isinstance(image, Tensor) else image
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"image: expected 8 bits, got {pixels.dtype}")
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    is_encoded, data = cv2.imencode(".png", pixels)
+    assert is_encoded, "the PNG encoder refused an 8-bit image"
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(data.tobytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error}") from error
+
+
+def read_png(path: str | Path) -> np.ndarray:
+    """Read an image file as an 8-bit array [H, W, 3]. Raises UserError where it is missing or damaged."""
+    try:
+        data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if pixels is None:
+        raise UserError(f"{path}: no readable image")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def depth_range(depth: Tensor, alpha: Tensor) -> tuple[float, float]:
+    """Find the depths between which a frame lies, without its outermost percents; (0, 1) for an empty frame.
+
+    `depth` [H, W] is the sum of weight x camera z, as the rasterizer returns it; `alpha` [H, W].
+    """
+    is_solid = alpha > 0.5
+    if not is_solid.any():
+        return 0.0, 1.0
+    quantiles = torch.tensor([0.01, 0.99], device=depth.device)
+    # torch.quantile refuses more than 2^24 values.
+    distances = (depth[is_solid] / alpha[is_solid]).float()[: 2**24]
+    near, far = torch.quantile(distances, quantiles).tolist()
+    return near, far
+
+
+def depth_to_color(depth: Tensor, alpha: Tensor, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Colour depth / alpha, red is near, blue is far, grey is empty; returns 8 bits [H, W, 3].
+
+    `depth` and `alpha` are as in `depth_range`, whose result on this frame is the default of `limits`
+    (the distances shown as reddest and bluest; give the same ones to all frames of a video).
+    """
+    near, far = limits if limits is not None else depth_range(depth, alpha)
+    distance = depth / alpha.clamp_min(1e-6)
+    nearness = (far - distance) / max(far - near, 1e-6)
+    colors = _colorize(nearness, cv2.COLORMAP_TURBO)
+    weight = alpha.detach().float().clamp(0, 1).cpu().numpy()[..., None]
+    return np.round(colors * weight + NEUTRAL_GREY * (1 - weight)).astype(np.uint8)
+
+
+def error_map(image: Tensor, truth: Tensor, max_error: float = 0.25) -> np.ndarray:
+    """Colour the mean absolute difference over channels of two images [3, H, W]; returns 8 bits [H, W, 3].
+
+    Black is none, white is `max_error` and more.
+    """
+    difference = (image.clamp(0, 1) - truth.clamp(0, 1)).abs().mean(dim=0)  # [H, W]
+    return _colorize(difference / max_error, cv2.COLORMAP_HOT)
+
+
+def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Join 8-bit images [H, W, 3] of equal height from left to right."""
+    heights = {image.shape[0] for image in images}
+    if len(heights) != 1:
+        raise ValueError(f"images: expected equal heights, got {sorted(heights)}")
+    return np.concatenate(list(images), axis=1)
+
+
+def with_label(image: np.ndarray, text: str) -> np.ndarray:
+    """Put a thin dark strip with `text` above an 8-bit image [H, W, 3]; text that is too wide is shrunk."""
+    strip = np.full((_LABEL_HEIGHT, image.shape[1], 3), _LABEL_BACKGROUND, np.uint8)
+    font, scale, margin = cv2.FONT_HERSHEY_SIMPLEX, 0.42, 4
+    (width, _), _ = cv2.getTextSize(text, font, scale, 1)
+    scale *= min(1.0, (image.shape[1] - 2 * margin) / max(width, 1))
+    if scale > 0.1:
+        color = (_LABEL_COLOR,) * 3
+        cv2.putText(strip, text, (margin, _LABEL_HEIGHT - 5), font, scale, color, 1, cv2.LINE_AA)
+    return np.concatenate((strip, image), axis=0)
+
+
+def contact_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], max_width: int = 320) -> np.ndarray:
+    """Lay out rows of (label, 8-bit image [H, W, 3]) as one image, a label above each.
+
+    Images wider than `max_width` pixels are scaled down. Rows may differ in length and images in size.
+    """
+    cells = [[with_label(_shrunk(image, max_width), label) for label, image in row] for row in rows]
+    if not any(cells):
+        raise ValueError("rows: expected at least one image")
+    num_columns = max(map(len, cells))
+    widths = [max(row[i].shape[1] for row in cells if i < len(row)) for i in range(num_columns)]
+    heights = [max((cell.shape[0] for cell in row), default=0) for row in cells]
+    gap = 2
+    shape = (sum(heights) + gap * (len(cells) - 1), sum(widths) + gap * (num_columns - 1), 3)
+    sheet = np.full(shape, _LABEL_BACKGROUND, np.uint8)
+    for i, row in enumerate(cells):
+        top = sum(heights[:i]) + gap * i
+        for j, cell in enumerate(row):
+            left = sum(widths[:j]) + gap * j
+            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return sheet
+
+
+def _shrunk(image: np.ndarray, max_width: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    if width <= max_width:
+        return image
+    size = (max_width, max(1, round(height * max_width / width)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _colorize(values: Tensor, colormap: int) -> np.ndarray:
+    return cv2.cvtColor(cv2.applyColorMap(to_uint8(values), colormap), cv2.COLOR_BGR2RGB)

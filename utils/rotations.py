@@ -1,0 +1,55 @@
+"""Quaternions, real part first (wxyz), as the 3DGS family stores them.
+
+A unit quaternion is a point on S^3; q and -q are the same rotation. Nothing here changes its arguments.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def quaternion_to_matrix(quaternions: Tensor) -> Tensor:
+    """Turn quaternions [..., 4] (wxyz, any non-zero length) into rotation matrices [..., 3, 3].
+
+    Normalises inside, with gradient. A zero quaternion gives the identity. Source: Diebel 2006, Eq. 125.
+    """
+    _check_quaternions(quaternions, "quaternions")
+    w, x, y, z = F.normalize(quaternions, dim=-1).unbind(-1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)  # [..., 3, 3]
+
+
+def quaternion_multiply(first: Tensor, second: Tensor) -> Tensor:
+    """Multiply quaternions [..., 4] (Hamilton, broadcasting): rotates by `second`, then by `first`."""
+    _check_quaternions(first, "first")
+    _check_quaternions(second, "second")
+    w1, x1, y1, z1 = first.unbind(-1)
+    w2, x2, y2, z2 = second.unbind(-1)
+    return torch.stack(
+        (
+            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
+            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
+            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
+            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
+        ),
+        dim=-1,
+    )
+
+
+def sample_unit_quaternions(num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw unit quaternions [num_samples, 4] uniformly on S^3, on the generator's device (CPU without one).
+
+    An isotropic Gaussian has no preferred direction, so its normalised samples are uniform (Muller 1959).
+    """
+    device = generator.device if generator is not None else "cpu"
+    samples = torch.randn(num_samples, 4, generator=generator, device=device, dtype=torch.float64)
+    return F.normalize(samples, dim=-1).float()
+
+
+def _check_quaternions(quaternions: Tensor, name: str) -> None:
+    if quaternions.shape[-1:] != (4,):
+        raise ValueError(f"{name}: expected shape [..., 4], got {list(quaternions.shape)}")
