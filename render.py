@@ -1,0 +1,67 @@
+"""Render a trained avatar.
+
+    python render.py -m output/id1                  the training and the held-out views, with scores
+    python render.py -m output/id1 --novel_view     a camera that swings about the y axis around the head
+
+Everything that train.py was told is read from output/id1/config.json; what is given here wins. Results lie in
+output/id1/{train,test,novel_view}/ours_N/.
+"""
+
+import sys
+
+from arguments import parse_render_args
+from utils.errors import UserError, exit_on_user_error
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    config = parse_render_args(argv)  # before torch is imported: --help and a wrong flag answer at once
+    import torch
+
+    from gaussian_renderer import Pipeline
+    from scene import load_avatar
+    from training.device import choose_device
+    from training.views import view_sets
+
+    device = choose_device(config.render.device)
+    avatar = load_avatar(config.model.model_path, config.render.iteration, device)
+    background = torch.full((3,), float(config.model.white_background), device=device)
+    pipeline = Pipeline(config.pipeline.convert_SHs_python, config.pipeline.compute_cov3D_python)
+    for note in config.notes if not config.render.quiet else ():
+        print(note, file=sys.stderr)
+
+    sets = view_sets(config, avatar, device)
+    if not any(len(views) for views in sets.values()):
+        raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")
+    for name, views in sets.items():
+        if len(views):
+            render_set(config, name, views, avatar, background, pipeline)
+
+
+def render_set(config, name: str, views, avatar, background, pipeline) -> None:
+    """Render all views of a set into its folder and print its scores."""
+    import torch
+
+    from gaussian_renderer import render
+    from utils.progress import Progress
+    from utils.render_output import RenderWriter
+
+    folder = config.model.model_path / name / f"ours_{avatar.iteration}"
+    options = dict(split=name, iteration=avatar.iteration, fps=config.render.fps)
+    progress = Progress(len(views), f"rendering {name}", quiet=config.render.quiet)
+    with RenderWriter(folder, **options) as writer, progress, torch.no_grad():
+        for index, view in enumerate(views):
+            splats = avatar.head(view.camera, view.expression, view.head_pose)
+            drawn = render(view.camera, splats, background, pipeline=pipeline)
+            scores = writer.write(index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id)
+            progress.update(**({"PSNR": float(scores.psnr)} if scores else {}))
+    means = writer.means()
+    scored = f"PSNR {means['psnr']:.2f} dB  SSIM {means['ssim']:.4f}  L1 {means['l1']:.4f}  " if means else ""
+    print(f"{name}: {scored}{len(views)} frames in {folder}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,119 @@
+"""A trained head with what one needs to use it: names of its expression coefficients, a neutral face, a
+camera, a background.
+
+avatar = load_avatar("output/id1")
+expression = avatar.expression(jawOpen=0.6)
+splats = avatar.head(avatar.camera, expression)
+image = render(avatar.camera, splats, avatar.background).image   # [3, H, W]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scene.cameras import Camera
+from scene.head_model import GaussianHead
+from utils.checkpoint import find_iteration, load_checkpoint, save_checkpoint
+from utils.errors import UserError
+
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """What `model/iteration_N.safetensors` holds."""
+
+    head: GaussianHead
+    neutral_expression: Tensor  # [E]
+    expression_names: tuple[str, ...] | None
+    camera: Camera  # a typical camera of the training clip
+    background: Tensor  # [3], what it was trained on
+    iteration: int
+
+    def expression(self, **coefficients: float) -> Tensor:
+        """The neutral expression with some named coefficients set: [E]. Raises UserError for an unknown
+        name."""
+        names = self.expression_names or ()
+        expression = self.neutral_expression.clone()
+        for name, value in coefficients.items():
+            if name not in names:
+                known = ", ".join(names) if names else "none: this avatar's coefficients have no names"
+                raise UserError(f"expression {name!r} is unknown; known are {known}")
+            expression[names.index(name)] = value
+        return expression
+
+    def to(self, device: torch.device | str) -> "Avatar":
+        """The avatar on another device; the head moves, it is not copied."""
+        return replace(
+            self,
+            head=self.head.to(device),
+            neutral_expression=self.neutral_expression.to(device),
+            camera=self.camera.to(device),
+            background=self.background.to(device),
+        )
+
+
+def save_avatar(avatar: Avatar, path: Path) -> None:
+    """Write the weights and all that `load_avatar` needs to one file, atomically."""
+    camera = avatar.camera
+    metadata = {
+        "head": avatar.head.metadata(),
+        "iteration": avatar.iteration,
+        "neutral_expression": avatar.neutral_expression.tolist(),
+        "expression_names": avatar.expression_names,
+        "background": avatar.background.tolist(),
+        "camera": {
+            "world_to_camera": camera.world_to_camera.tolist(),
+            **{name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height", "near")},
+        },
+    }
+    save_checkpoint(path, avatar.head.state_dict(), metadata)
+
+
+def load_avatar(
+    model_path: Path | str, iteration: int | None = None, device: torch.device | str = "cpu"
+) -> Avatar:
+    """Load a trained avatar from its folder (`output/id1`, the latest iteration unless one is named) or its
+    file.
+
+    Raises UserError when there is none or the file is damaged.
+    """
+    path = Path(model_path)
+    if path.suffix != ".safetensors":
+        path = find_iteration(path / MODEL_FOLDER, iteration)
+    tensors, metadata = load_checkpoint(path)
+    try:
+        camera = dict(metadata["camera"])
+        camera["world_to_camera"] = torch.tensor(camera["world_to_camera"])
+        names = metadata["expression_names"]
+        avatar = Avatar(
+            head=GaussianHead.from_state(tensors, metadata["head"]).requires_grad_(False),
+            neutral_expression=torch.tensor(metadata["neutral_expression"]),
+            expression_names=tuple(names) if names else None,
+            camera=Camera(**camera),
+            background=torch.tensor(metadata["background"]),
+            iteration=metadata["iteration"],
+        )
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: not a model for use, or of another version ({error})") from error
+    return avatar.to(device)
+
+
+def neutral_expression(expressions: np.ndarray, names: Sequence[str] | None) -> Tensor:
+    """The face at rest: zero for named ARKit coefficients, else the row of `expressions` [F, E] nearest the
+    median."""
+    if names is not None and {"jawOpen", "eyeBlinkLeft", "mouthSmileLeft"} <= set(names):
+        return torch.zeros(expressions.shape[1])
+    distance = np.linalg.norm(expressions - np.median(expressions, axis=0), axis=1)
+    return torch.from_numpy(expressions[distance.argmin()].astype(np.float32))
+
+
+def typical_camera(cameras: Sequence[Camera]) -> Camera:
+    """The camera whose pose is nearest the median pose: no average, which no frame may have had."""
+    poses = torch.stack([camera.world_to_camera for camera in cameras])[:, :3]  # [F, 3, 4]
+    distance = (poses - poses.median(dim=0).values).flatten(1).norm(dim=1)
+    return cameras[int(distance.argmin())]

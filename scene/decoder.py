@@ -1,0 +1,55 @@
+"""Hierarchical decoding: tri-plane feature -> opacity and geometry -> view-dependent colour.
+
+Opacity is decoded before the view direction enters, so that geometry cannot depend on where one looks from;
+colour comes as spherical-harmonic coefficients from the geometry feature and the view direction
+(GaussianHead, section 3.4).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+INITIAL_OPACITY = 0.1  # of the family
+
+
+class Decoded(NamedTuple):
+    """What the feature of a Gaussian says."""
+
+    opacity_logit: Tensor  # [N]
+    sh: Tensor  # [N, S, 3]
+
+
+class HierarchicalDecoder(nn.Module):
+    """Two small MLPs; sizes follow the SH degree."""
+
+    def __init__(
+        self, num_channels: int = 32, width: int = 64, num_geometry: int = 32, sh_degree: int = 3
+    ) -> None:
+        super().__init__()
+        num_rest = (sh_degree + 1) ** 2 - 1
+        self.geometry = nn.Linear(num_channels, width)
+        self.geometry_head = nn.Linear(width, 1 + num_geometry)  # opacity logit, geometry feature
+        self.color = nn.Linear(num_geometry + 3, width)
+        self.sh_dc_head = nn.Linear(width, 3)
+        self.sh_rest_head = nn.Linear(width, 3 * num_rest) if num_rest else None
+        with torch.no_grad():
+            self.geometry_head.bias[0] = math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))
+
+    def forward(self, features: Tensor, directions: Tensor, sh_degree: int) -> Decoded:
+        """Decode features [N, C] seen along unit directions [N, 3]; SH up to `sh_degree` (S = (degree +
+        1)^2)."""
+        decoded = self.geometry_head(F.relu(self.geometry(features)))  # [N, 1 + G]
+        opacity_logit, geometry = decoded[:, 0], decoded[:, 1:]
+        hidden = F.relu(self.color(torch.cat([geometry, directions], dim=1)))  # [N, width]
+        sh = self.sh_dc_head(hidden)[:, None, :]  # [N, 1, 3]
+        num_rest = (sh_degree + 1) ** 2 - 1
+        if num_rest:
+            head = self.sh_rest_head
+            rest = F.linear(
+                hidden, head.weight[: 3 * num_rest], head.bias[: 3 * num_rest]
+            )  # inactive bases cost nothing
+            sh = torch.cat([sh, rest.unflatten(1, (num_rest, 3))], dim=1)  # [N, S, 3]
+        return Decoded(opacity_logit, sh)

@@ -1,0 +1,74 @@
+"""The motion deformation field: where a Gaussian goes when the face moves.
+
+An MLP reads the positional encoding of a canonical mean and the driving signal (the expression vector, and the
+head pose where the model has it) and returns offsets for the mean, the quaternion and the log-scale (GaussianHead, arXiv 2312.01632, section 3.2; the network has the shape
+of NeRF's, Mildenhall et al. 2020, with the input joined again half way).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Deformation(NamedTuple):
+    """Offsets that are added to the canonical values."""
+
+    xyz: Tensor  # [N, 3] world
+    rotation: Tensor  # [N, 4] quaternion, raw
+    log_scale: Tensor  # [N, 3]
+
+
+def positional_encoding(points: Tensor, num_frequencies: int) -> Tensor:
+    """Encode points [N, 3] as themselves and sin, cos of 2^i pi-free multiples: [N, 3 + 6 F].
+
+    Frequencies are 1, 2, 4, ..., 2^(F-1) (Eq. 4 of Mildenhall et al. 2020, without the factor pi, as the
+    reference implementations have it). Ten of them give the 63 numbers of the paper.
+    """
+    octaves = 2.0 ** torch.arange(num_frequencies, device=points.device, dtype=points.dtype)  # [F]
+    angles = (points[:, None, :] * octaves[:, None]).flatten(1)  # [N, 3 F]
+    return torch.cat([points, angles.sin(), angles.cos()], dim=1)
+
+
+class DeformationField(nn.Module):
+    """MLP of `depth` layers of `width`; the input joins again after the middle layer; three linear heads."""
+
+    def __init__(self, signal_size: int, depth: int = 8, width: int = 256, num_frequencies: int = 10) -> None:
+        super().__init__()
+        self.num_frequencies = num_frequencies
+        self.encoding_size = 3 + 6 * num_frequencies
+        self.rejoin_at = depth // 2  # "after layer 4" of 8
+        input_size = self.encoding_size + signal_size
+        self.layers = nn.ModuleList(
+            nn.Linear(input_size if i == 0 else width + input_size * (i == self.rejoin_at), width)
+            for i in range(depth)
+        )
+        self.xyz_head = nn.Linear(width, 3)
+        self.rotation_head = nn.Linear(width, 4)
+        self.log_scale_head = nn.Linear(width, 3)
+        for head in (self.xyz_head, self.rotation_head, self.log_scale_head):
+            nn.init.zeros_(head.bias)
+            nn.init.normal_(head.weight, std=1e-4)  # starts as no motion, yet gradients reach every layer
+
+    def forward(self, xyz: Tensor, signal: Tensor) -> Deformation:
+        """Offsets for means [N, 3] under one driving signal [D]. The field learns where points go, not where they
+        are: no gradient flows from the encoding into the means."""
+        encoding = positional_encoding(xyz.detach(), self.num_frequencies)  # [N, 63]
+        hidden = encoding
+        for i, layer in enumerate(self.layers):
+            if i == 0:
+                hidden = _linear_shared(layer, encoding, signal)
+            elif i == self.rejoin_at:
+                hidden = _linear_shared(layer, torch.cat([hidden, encoding], dim=1), signal)
+            else:
+                hidden = layer(hidden)
+            hidden = F.relu(hidden)
+        return Deformation(self.xyz_head(hidden), self.rotation_head(hidden), self.log_scale_head(hidden))
+
+
+def _linear_shared(layer: nn.Linear, rows: Tensor, shared: Tensor) -> Tensor:
+    """layer([rows, shared]) where `shared` [D] is the same for all rows: its product is computed once, not N
+    times."""
+    own, common = layer.weight.split([rows.shape[1], shared.shape[0]], dim=1)
+    return F.linear(rows, own, layer.bias + common @ shared)

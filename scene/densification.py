@@ -1,0 +1,178 @@
+"""Where Gaussians are missing, and which are not needed: statistics, and one gather of rows.
+
+Adaptive density control of Kerbl et al. 2023 (section 5.2), with two differences that animation asks for:
+pruning looks at the *largest* opacity that any expression asked for since the last densification (teeth are
+transparent while the mouth is shut), and the opacity reset acts on the decoded opacity through the
+per-Gaussian logit offset.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arguments import OptimizationParams
+from scene.head_model import GaussianHead
+from scene.optimization import HeadOptimizer
+from utils.rotations import quaternion_to_matrix
+
+RESET_OPACITY = 0.01
+SPLIT_CHILDREN = 2
+SPLIT_SHRINK = 0.8 * SPLIT_CHILDREN  # children are smaller than their parent by this factor
+GRACE_AFTER_RESET = 100  # iterations without pruning after an opacity reset
+WORLD_SIZE_LIMIT = 0.1  # of the scene extent; larger ones go with the screen-size rule
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one densification did, in numbers of Gaussians."""
+
+    num_cloned: int
+    num_split: int
+    num_pruned: int
+    num_gaussians: int
+
+
+class DensificationStats:
+    """What was seen of each Gaussian since the last densification: all [N]."""
+
+    def __init__(self, num_gaussians: int, device: torch.device | str) -> None:
+        self.gradient_sum = torch.zeros(
+            num_gaussians, device=device
+        )  # of |d loss / d screen mean|, NDC units
+        self.num_seen = torch.zeros(num_gaussians, device=device)
+        self.max_radius = torch.zeros(num_gaussians, device=device)  # pixels
+        self.max_opacity = torch.zeros(num_gaussians, device=device)  # decoded, of any expression
+
+    @torch.no_grad()
+    def observe_(self, radii: Tensor, grad_means2d: Tensor, opacities: Tensor) -> None:
+        """Add one rendered view: radii [N] pixels, gradient of the screen means [N, 2 or 3], decoded
+        opacities [N]."""
+        visible = radii > 0
+        norms = grad_means2d[:, :2].norm(dim=1)
+        self.gradient_sum += torch.where(visible, norms, 0)
+        self.num_seen += visible
+        self.max_radius = torch.maximum(self.max_radius, radii.to(self.max_radius.dtype))
+        self.max_opacity = torch.maximum(self.max_opacity, opacities.detach().flatten())
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], device: torch.device | str) -> "DensificationStats":
+        stats = cls(0, device)
+        for name in vars(stats):
+            setattr(stats, name, tensors[name].to(device))
+        return stats
+
+
+class Densifier:
+    """Decides when and what, by the schedule of `params`; acts on the head through its optimizer.
+
+    `extent` is the scene extent in world units. Split offsets come from `generator`.
+    """
+
+    def __init__(
+        self, optimizer: HeadOptimizer, params: OptimizationParams, extent: float, generator: torch.Generator
+    ) -> None:
+        self.optimizer = optimizer
+        self.head: GaussianHead = optimizer.head
+        self.params = params
+        self.extent = extent
+        self.generator = generator
+        self.stats = self._fresh_stats()
+        self.last_reset: int | None = None
+
+    def observes(self, iteration: int) -> bool:
+        """Whether views of this iteration count."""
+        return iteration < self.params.densify_until_iter
+
+    def densifies_at(self, iteration: int) -> bool:
+        p = self.params
+        is_in_window = p.densify_from_iter < iteration < p.densify_until_iter
+        return is_in_window and iteration % p.densification_interval == 0
+
+    def resets_at(self, iteration: int) -> bool:
+        return (
+            0 < iteration < self.params.densify_until_iter
+            and iteration % self.params.opacity_reset_interval == 0
+        )
+
+    def step_(self, iteration: int) -> Change | None:
+        """Do what the schedule asks for after the optimizer step of `iteration`."""
+        change = self.densify_(iteration) if self.densifies_at(iteration) else None
+        if self.resets_at(iteration):
+            self.reset_opacity_(iteration)
+        if change is not None:
+            self.stats = self._fresh_stats()
+        return change
+
+    @torch.no_grad()
+    def densify_(self, iteration: int) -> Change:
+        """Clone, split and prune as one gather of rows. Statistics follow their Gaussians."""
+        gaussians, stats, p = self.head.gaussians, self.stats, self.params
+        largest_scale = gaussians.log_scale.amax(dim=1).exp()  # [N]
+        is_needed = ~self._is_prunable(iteration, largest_scale)
+        wants_more = self._most_wanted(stats.gradient_sum / stats.num_seen.clamp_min(1), is_needed)
+        is_large = largest_scale > p.percent_dense * self.extent
+        is_split, is_cloned = wants_more & is_large, wants_more & ~is_large
+
+        survivors = torch.nonzero(is_needed & ~is_split)[:, 0]
+        clones = torch.nonzero(is_cloned)[:, 0]
+        children = torch.nonzero(is_split)[:, 0].repeat(SPLIT_CHILDREN)
+        rows = torch.cat([survivors, clones, children])  # [M]
+        is_fresh = torch.arange(len(rows), device=rows.device) >= len(survivors)
+        overrides = self._split_overrides(rows, num_children=len(children))
+        self.optimizer.gather_gaussians_(rows, is_fresh, overrides)
+        for name, value in stats.tensors().items():
+            setattr(stats, name, value[rows])
+        return Change(len(clones), int(is_split.sum()), int((~is_needed).sum()), len(gaussians))
+
+    @torch.no_grad()
+    def reset_opacity_(self, iteration: int) -> None:
+        """Lower every decoded opacity to at most RESET_OPACITY, for the expression that showed it most."""
+        logit = torch.logit(self.stats.max_opacity, eps=1e-6)
+        target = torch.logit(torch.tensor(RESET_OPACITY)).item()
+        self.head.gaussians.opacity_offset.add_((target - logit).clamp_max(0))
+        self.optimizer.forget_moments_("opacity_offset")
+        self.last_reset = iteration
+
+    def _is_prunable(self, iteration: int, largest_scale: Tensor) -> Tensor:
+        p, stats = self.params, self.stats
+        if self.last_reset is not None and iteration - self.last_reset <= GRACE_AFTER_RESET:
+            return torch.zeros_like(largest_scale, dtype=torch.bool)
+        is_prunable = stats.max_opacity < p.min_opacity
+        if self.last_reset is not None:
+            is_prunable |= stats.max_radius > p.max_screen_size
+            is_prunable |= largest_scale > WORLD_SIZE_LIMIT * self.extent
+        return is_prunable
+
+    def _most_wanted(self, gradients: Tensor, is_needed: Tensor) -> Tensor:
+        """Gaussians above the gradient threshold; under a limit on their number, those with the largest
+        gradients."""
+        p = self.params
+        is_wanted = is_needed & (gradients >= p.densify_grad_threshold)
+        if not p.max_gaussians:
+            return is_wanted
+        budget = max(0, p.max_gaussians - int(is_needed.sum()))  # a clone or a split adds one
+        if int(is_wanted.sum()) <= budget:
+            return is_wanted
+        strongest = torch.where(is_wanted, gradients, -1.0).topk(budget).indices
+        return torch.zeros_like(is_wanted).index_fill_(0, strongest, True)
+
+    def _split_overrides(self, rows: Tensor, num_children: int) -> dict[str, Tensor]:
+        """Children sit at places drawn from their parent's Gaussian and are smaller than it."""
+        if not num_children:
+            return {}
+        gathered = {name: getattr(self.head.gaussians, name).detach()[rows] for name in ("xyz", "log_scale")}
+        parents = rows[-num_children:]
+        rotation = quaternion_to_matrix(self.head.gaussians.rotation.detach()[parents])  # [M', 3, 3]
+        scale = self.head.gaussians.log_scale.detach()[parents].exp()
+        noise = torch.randn(num_children, 3, generator=self.generator).to(scale.device)
+        gathered["xyz"][-num_children:] += (rotation @ (scale * noise)[:, :, None])[:, :, 0]
+        gathered["log_scale"][-num_children:] = (scale / SPLIT_SHRINK).log()
+        return gathered
+
+    def _fresh_stats(self) -> DensificationStats:
+        gaussians = self.head.gaussians
+        return DensificationStats(len(gaussians), gaussians.xyz.device)

@@ -1,0 +1,120 @@
+"""GaussianHead: expression and camera in, splats to draw out.
+
+canonical Gaussians -> deformation by the expression -> K doppelgangers -> tri-plane features -> opacity and
+colour. Nothing here knows how splats are drawn, and drawing changes nothing here: `forward` is pure.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diff_gaussian_rasterization import Splats
+from scene.cameras import Camera
+from scene.decoder import HierarchicalDecoder
+from scene.deformation import DeformationField
+from scene.derivation import derive
+from scene.gaussian_model import GaussianModel
+from scene.triplane import TriPlane
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All sizes that a saved model needs to be built again."""
+
+    expression_size: int
+    half_side: float  # world; half the side of the cube that holds the head, also the scene extent
+    sh_degree: int = 3
+    deformation_depth: int = 8
+    deformation_width: int = 256
+    position_frequencies: int = 10
+    num_derivations: int = 4
+    triplane_resolution: int = 64
+    triplane_channels: int = 32
+    decoder_width: int = 64
+    geometry_features: int = 32
+    pose_conditioning: bool = (
+        False  # the deformation sees the head pose too: a departure from the published method
+    )
+
+
+POSE_CODE_SIZE = 12
+POSE_GAIN = 10.0  # a talking head turns and moves by about 0.1 (radians, world units)
+
+
+class GaussianHead(nn.Module):
+    """An animatable head. `active_sh_degree` and `deforms` follow the training schedule and are saved with
+    the model."""
+
+    def __init__(
+        self, architecture: Architecture, gaussians: GaussianModel, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.active_sh_degree = a.sh_degree
+        self.deforms = True  # False during warm-up: all offsets are zero
+        self.gaussians = gaussians
+        self.register_buffer("mean_pose", torch.eye(4)[:3])  # [3, 4] world-to-camera; of the training frames
+        signal_size = a.expression_size + POSE_CODE_SIZE * a.pose_conditioning
+        self.deformation = DeformationField(
+            signal_size, a.deformation_depth, a.deformation_width, a.position_frequencies
+        )
+        # A rotation takes a corner of the cube to sqrt(3) x its half side along an axis.
+        self.triplane = TriPlane(a.half_side * 3**0.5, a.triplane_resolution, a.triplane_channels, generator)
+        self.decoder = HierarchicalDecoder(
+            a.triplane_channels, a.decoder_width, a.geometry_features, a.sh_degree
+        )
+
+    def forward(self, camera: Camera, expression: Tensor, head_pose: Tensor | None = None) -> Splats:
+        """The splats of one expression [E] as seen from `camera` (colour and opacity hold for this view).
+
+        `head_pose` [3 or 4, 4] is the world-to-camera pose in which the head was *filmed*: with
+        `pose_conditioning` the torso follows it, wherever one looks from; None is the mean pose of the clip. Models
+        without that ignore it.
+        """
+        gaussians = self.gaussians
+        xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
+        if self.deforms:
+            offset = self.deformation(xyz, self._driving_signal(expression, head_pose))
+            xyz, rotation, log_scale = (
+                xyz + offset.xyz,
+                rotation + offset.rotation,
+                log_scale + offset.log_scale,
+            )
+        features = self.triplane(derive(xyz, gaussians.tau))  # [N, C]
+        directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
+        decoded = self.decoder(features, directions, self.active_sh_degree)
+        return Splats(
+            means=xyz,
+            opacities=torch.sigmoid(decoded.opacity_logit + gaussians.opacity_offset),
+            scales=log_scale.exp(),
+            rotations=F.normalize(rotation, dim=1),
+            sh=decoded.sh,
+        )
+
+    def _driving_signal(self, expression: Tensor, head_pose: Tensor | None) -> Tensor:
+        """What moves the Gaussians: [D]. No coefficient is divided by its spread: many hardly vary."""
+        if not self.architecture.pose_conditioning:
+            return expression
+        offset = torch.zeros_like(self.mean_pose) if head_pose is None else head_pose[:3] - self.mean_pose
+        return torch.cat([expression, POSE_GAIN * offset.flatten()])
+
+    def metadata(self) -> dict:
+        """What, besides the weights, makes this model: enough for `from_state` to build it again."""
+        return {
+            "architecture": asdict(self.architecture),
+            "active_sh_degree": self.active_sh_degree,
+            "deforms": self.deforms,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor], metadata: dict) -> "GaussianHead":
+        """Build a head from `state_dict()` and `metadata()`."""
+        architecture = Architecture(**metadata["architecture"])
+        gaussians = GaussianModel.empty(len(state["gaussians.xyz"]), architecture.num_derivations)
+        head = cls(architecture, gaussians)
+        head.load_state_dict(state)
+        head.active_sh_degree = metadata["active_sh_degree"]
+        head.deforms = metadata["deforms"]
+        return head

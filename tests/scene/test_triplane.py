@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from scene.triplane import TriPlane
+
+
+def bilinear(plane: np.ndarray, u: float, v: float) -> np.ndarray:
+    """Sample plane [C, R, R] (rows = v) at u, v in [-1, 1] with corners at the texel centres and border
+    clamping."""
+    size = plane.shape[-1]
+    x, y = (min(max((t + 1) / 2 * (size - 1), 0), size - 1) for t in (u, v))
+    x0, y0 = min(int(x), size - 2), min(int(y), size - 2)
+    fx, fy = x - x0, y - y0
+    top = plane[:, y0, x0] * (1 - fx) + plane[:, y0, x0 + 1] * fx
+    bottom = plane[:, y0 + 1, x0] * (1 - fx) + plane[:, y0 + 1, x0 + 1] * fx
+    return top * (1 - fy) + bottom * fy
+
+
+def test_features_match_a_scalar_loop():
+    generator = torch.Generator().manual_seed(0)
+    triplane = TriPlane(half_width=1.5, resolution=5, num_channels=6, generator=generator).double()
+    points = torch.randn(7, 3, 3, generator=generator, dtype=torch.float64)  # K = 3, some outside
+    features = triplane(points).detach().numpy()
+    planes = triplane.planes.detach().numpy()
+    for n in range(7):
+        for k in range(3):
+            x, y, z = points[n, k].numpy() / 1.5
+            block = slice(2 * k, 2 * k + 2)
+            expected = (
+                bilinear(planes[0, block], x, y)
+                * bilinear(planes[1, block], x, z)
+                * bilinear(planes[2, block], y, z)
+            )
+            np.testing.assert_allclose(features[n, block], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_doppelganger_trains_only_its_own_channel_block(k):
+    triplane = TriPlane(
+        half_width=1.0, resolution=8, num_channels=32, generator=torch.Generator().manual_seed(0)
+    )
+    points = torch.rand(20, 4, 3) - 0.5
+    features = triplane(points)
+    features[:, 8 * k : 8 * (k + 1)].sum().backward()
+    per_channel = triplane.planes.grad.abs().sum(dim=(0, 2, 3))
+    assert (per_channel[8 * k : 8 * (k + 1)] > 0).all()
+    assert per_channel.sum() == per_channel[8 * k : 8 * (k + 1)].sum()
+
+
+def test_planes_start_between_a_tenth_and_a_half():
+    planes = TriPlane(1.0, generator=torch.Generator().manual_seed(0)).planes
+    assert planes.shape == (3, 32, 64, 64)
+    assert 0.1 <= planes.min() < 0.101 and 0.499 < planes.max() <= 0.5
+
+
+def test_coordinate_gradients_pass_gradcheck():
+    triplane = TriPlane(
+        1.0, resolution=4, num_channels=4, generator=torch.Generator().manual_seed(0)
+    ).double()
+    points = (torch.rand(3, 2, 3, generator=torch.Generator().manual_seed(5)).double() - 0.5).requires_grad_()
+    assert torch.autograd.gradcheck(triplane, (points,))

@@ -1,0 +1,59 @@
+"""Learn an animatable head avatar from a tracked clip.
+
+    python train.py -s data/id1 -m output/id1 --eval
+
+Reads top to bottom like the algorithm; the parts are in scene/ (model, data, optimisation),
+gaussian_renderer/ (drawing) and training/ (loss, evaluation, files). `python train.py --help` lists every
+option.
+"""
+
+import sys
+
+from arguments import parse_train_args
+from utils.errors import exit_on_user_error
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    config = parse_train_args(argv)  # before torch is imported: --help and a wrong flag answer at once
+    from training.session import Session
+
+    with Session(config) as session:
+        train(session)
+
+
+def train(session) -> None:
+    """Optimise the head of a session until its schedule, its time or the user ends it."""
+    import torch
+
+    from gaussian_renderer import render
+
+    config, state = session.config, session.state
+    schedule = config.optimization
+    head, optimizer, densifier = state.head, state.optimizer, state.densifier
+
+    for iteration in session.iterations():
+        optimizer.set_learning_rates(iteration)
+        head.deforms = iteration > schedule.warm_up
+        head.active_sh_degree = min(iteration // schedule.sh_increase_interval, config.model.sh_degree)
+
+        frame = session.next_frame()
+        splats = head(frame.camera, frame.expression, frame.camera.world_to_camera)
+        means2d = torch.zeros_like(splats.means, requires_grad=True)
+        drawn = render(frame.camera, splats, session.background, means2d=means2d, pipeline=session.pipeline)
+        loss = session.loss(drawn.image, frame.image)
+        loss.backward()
+
+        if densifier.observes(iteration):
+            densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)
+        optimizer.step()
+        densifier.step_(iteration)
+
+        session.report(iteration, loss, drawn.image, frame.image)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,46 @@
+"""How long a run may be: the schedule planned from the measured speed (`--max_minutes`)."""
+
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+
+from scene.head_model import GaussianHead
+
+WARM_UP_STEPS = 3  # compilation, caches
+MEASURED_STEPS = 12
+GROWTH = 3  # expected final number of Gaussians over the initial one, where nothing limits it
+SHARE_FOR_STEPS = 0.9  # of the time; the rest is for evaluation, saving and a slower machine than measured
+
+
+def grown(head: GaussianHead, max_gaussians: int) -> GaussianHead:
+    """A copy of a fresh head as heavy as it will be at the end: more Gaussians, all SH bases, deforming."""
+    num_now = len(head.gaussians)
+    num_later = max_gaussians or GROWTH * num_now
+    other = copy.deepcopy(head)
+    rows = torch.arange(num_later, device=head.gaussians.xyz.device) % num_now
+    other.gaussians.replace_(other.gaussians.gather_rows(rows))
+    # Copies at the same place would be drawn as one opaque splat each; they get the size that many have.
+    with torch.no_grad():
+        other.gaussians.xyz.add_(0.02 * torch.randn_like(other.gaussians.xyz))
+    other.deforms = True
+    other.active_sh_degree = head.architecture.sh_degree
+    return other
+
+
+def seconds_per_step(step: Callable[[], None], device: torch.device) -> float:
+    """Median time of a training step, after a few that do not count."""
+    times = []
+    for _ in range(WARM_UP_STEPS + MEASURED_STEPS):
+        start = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return sorted(times[WARM_UP_STEPS:])[MEASURED_STEPS // 2]
+
+
+def plan_iterations(seconds: float, max_minutes: float) -> int:
+    """Iterations that fit into the time."""
+    return max(1, int(60 * max_minutes * SHARE_FOR_STEPS / seconds))

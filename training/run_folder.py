@@ -1,0 +1,150 @@
+"""The folder of a run: where each file goes, the log, the curves.
+
+config.json, train.log, cameras.json, input.ply, results.json, per_view.json     as in the 3DGS family
+checkpoints/iteration_N.safetensors      to resume
+model/iteration_N.safetensors            to use
+point_cloud/iteration_N/point_cloud.ply  for splat viewers
+eval/                                    contact sheets and curves
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from arguments import CONFIG_NAME, TrainConfig, save_config
+from training.evaluation import Evaluation
+from utils.checkpoint import iteration_path
+from utils.images import write_png
+from utils.plots import LossPoint, ScorePoint, plot_training
+from utils.versions import versions
+
+# What --overwrite removes; anything else in the folder is the user's.
+OWN_FOLDERS = (
+    "checkpoints",
+    "model",
+    "point_cloud",
+    "eval",
+    "train",
+    "val",
+    "test",
+    "novel_view",
+    "tensorboard",
+)
+OWN_FILES = ("train.log", "cameras.json", "input.ply", "results.json", "per_view.json")
+
+
+class RunFolder:
+    """Writes everything that a run leaves behind. `quiet` silences the screen, not the log file."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.path: Path = config.model.model_path
+        self.quiet = config.run.quiet
+        is_continued = config.run.resume or config.run.start_checkpoint is not None
+        if config.run.overwrite and not is_continued:
+            self._clear()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.store_config(config)
+        self._log_file = (self.path / "train.log").open("a", encoding="utf-8")
+        self._curves_path = self.path / "eval" / "curves.json"
+        self._curves: dict[str, list[dict]] = {"steps": [], "evaluations": []}
+        self._tensorboard = _tensorboard_writer(self.path / "tensorboard")
+
+    def checkpoint(self, iteration: int) -> Path:
+        return iteration_path(self.path / "checkpoints", iteration)
+
+    def model(self, iteration: int) -> Path:
+        return iteration_path(self.path / "model", iteration)
+
+    def point_cloud(self, iteration: int) -> Path:
+        return self.path / "point_cloud" / f"iteration_{iteration}" / "point_cloud.ply"
+
+    def log(self, message: str) -> None:
+        """A line for the screen and train.log."""
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=self._log_file, flush=True)
+
+    def store_config(self, config: TrainConfig) -> None:
+        """Write config.json; again after the start, where a schedule was planned."""
+        save_config(config, self.path / CONFIG_NAME, versions())
+
+    def continue_curves(self, iteration: int) -> None:
+        """Take up the curves of the run that is resumed, up to its iteration."""
+        if self._curves_path.is_file():
+            stored = json.loads(self._curves_path.read_text(encoding="utf-8"))
+            self._curves = {
+                name: [point for point in stored[name] if point["iteration"] <= iteration]
+                for name in self._curves
+            }
+
+    def record_step(self, iteration: int, seconds: float, **values: float) -> None:
+        """A point of the curves: loss, psnr and num_gaussians."""
+        self._curves["steps"].append({"iteration": iteration, "seconds": seconds, **values})
+        for name, value in values.items():
+            self._scalar(f"train/{name}", value, iteration)
+
+    def record_evaluation(self, name: str, iteration: int, seconds: float, result: Evaluation) -> None:
+        """Scores into the log, the curves and the family's JSON files; the contact sheet into eval/."""
+        means = {score: result.mean(score) for score in ("l1", "psnr", "ssim")}
+        self._curves["evaluations"].append({"iteration": iteration, "seconds": seconds, "set": name, **means})
+        for score, value in means.items():
+            self._scalar(f"{name}/{score}", value, iteration)
+        self.log(
+            f"[iteration {iteration}] {name}: L1 {means['l1']:.4f}  PSNR {means['psnr']:.2f} dB  "
+            f"SSIM {means['ssim']:.4f}  ({len(result.views)} frames)"
+        )
+        write_png(self.path / "eval" / f"{name}_{iteration}.png", result.sheet)
+        if name == "test":
+            key = f"ours_{iteration}"
+            scores = {"L1": means["l1"], "PSNR": means["psnr"], "SSIM": means["ssim"]}
+            self._update_json("results.json", key, scores)
+            self._update_json("per_view.json", key, [asdict(view) for view in result.views])
+
+    def save_curves(self) -> None:
+        """The curves as JSON and as a picture."""
+        self._curves_path.parent.mkdir(exist_ok=True)
+        _write_json(self._curves_path, self._curves)
+        steps, evaluations = self._curves["steps"], self._curves["evaluations"]
+        losses = [LossPoint(p["seconds"] / 60, p["iteration"], p["loss"], p["num_gaussians"]) for p in steps]
+        scores = [ScorePoint(p["seconds"] / 60, p["iteration"], "training views", p["psnr"]) for p in steps]
+        scores += [ScorePoint(p["seconds"] / 60, p["iteration"], p["set"], p["psnr"]) for p in evaluations]
+        plot_training(self.path / "eval" / "curves.png", losses, scores)
+
+    def close(self) -> None:
+        self._log_file.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _scalar(self, tag: str, value: float, iteration: int) -> None:
+        if self._tensorboard is not None:
+            self._tensorboard.add_scalar(tag, value, iteration)
+
+    def _update_json(self, name: str, key: str, value) -> None:
+        path = self.path / name
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        _write_json(path, {**content, key: value})
+
+    def _clear(self) -> None:
+        for name in OWN_FOLDERS:
+            if (self.path / name).is_dir():
+                shutil.rmtree(self.path / name)
+        for name in OWN_FILES:
+            (self.path / name).unlink(missing_ok=True)
+
+
+def _write_json(path: Path, content) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _tensorboard_writer(folder: Path):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder)

@@ -1,0 +1,248 @@
+"""A training run from its options to its results: everything around the loop of train.py.
+
+`Session` reads the data, makes or resumes the state, plans the schedule, hands out frames, and reports,
+evaluates and saves when the schedule says so. On the way out, Ctrl-C included, it saves what there is.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arguments import TrainConfig, rescale_schedule
+from gaussian_renderer import Pipeline, render
+from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
+from scene.dataset import Frame, FrameDataset
+from scene.dataset_readers import read_clip, split_clip
+from scene.optimization import HeadOptimizer, schedules
+from training import planning
+from training.device import check_free_memory, choose_device, describe
+from training.evaluation import evaluate
+from training.export import save_cameras, save_initial_points, save_point_cloud
+from training.loss import TrainingLoss
+from training.run_folder import RunFolder
+from training.state import TrainingState, architecture_for
+from utils.checkpoint import find_iteration
+from utils.errors import UserError
+from utils.metrics import psnr
+from utils.progress import Progress
+
+REPORT_INTERVAL = 10  # iterations between two looks at the loss: each one waits for the GPU
+PREFETCHED_FRAMES = 8
+
+
+class Session:
+    """One run; a context manager around the training loop."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.device = choose_device(config.run.device)
+        clip = read_clip(config.model.source_path, config.model.only_head)
+        self.clip = clip
+        self.background = torch.full((3,), float(config.model.white_background), device=self.device)
+        self.pipeline = Pipeline(config.pipeline.convert_SHs_python, config.pipeline.compute_cov3D_python)
+        self.loss = TrainingLoss(config.optimization).to(self.device)
+        m = config.model
+        self.split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
+        self.train_frames = self._frames(config, self.split.train)
+        self.cameras = self.train_frames.cameras
+        check_free_memory(self.device)
+
+        torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
+        self.config = config
+        self.state = self._start()
+        self.folder = RunFolder(config)
+        self.log = self.folder.log
+        self._announce()
+        if self.state.iteration:
+            self.folder.continue_curves(self.state.iteration)
+        elif config.run.max_minutes:
+            self._plan()
+        save_cameras(
+            self.folder.path / "cameras.json",
+            self.cameras,
+            [str(clip.frames[i].image_id) for i in self.split.train],
+        )
+        if not self.state.iteration:
+            save_initial_points(self.folder.path / "input.ply", self.state.head.gaussians)
+        self._saved_at: int | None = None
+        self._psnr: float | None = None
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        is_interrupted = kind is KeyboardInterrupt
+        if is_interrupted:
+            self.log(f"interrupted at iteration {self.state.iteration}: saving; go on with --resume")
+        if kind is None or is_interrupted:
+            self._save(is_final=not is_interrupted)
+        self.folder.close()
+
+    # --- what the training loop asks for
+
+    def iterations(self) -> Iterator[int]:
+        """Count from where the state is to the end of the schedule, or of the time."""
+        last = self.config.optimization.iterations
+        deadline = 60 * self.config.run.max_minutes or float("inf")
+        with Progress(
+            last, "training", initial=self.state.iteration, quiet=self.folder.quiet
+        ) as self._progress:
+            self._clock = time.perf_counter() - self.state.seconds
+            for iteration in range(self.state.iteration + 1, last + 1):
+                yield iteration
+                self.state.iteration = iteration
+                self.state.seconds = time.perf_counter() - self._clock
+                self._after(iteration)
+                if self.state.seconds > deadline:
+                    self.log(f"--max_minutes is over at iteration {iteration} of {last}")
+                    return
+
+    def next_frame(self) -> Frame:
+        """A training frame, decoded ahead of time."""
+        sampler = self.state.sampler
+        self.train_frames.prefetch(sampler.upcoming(PREFETCHED_FRAMES))
+        return self.train_frames[sampler.next()]
+
+    def report(self, iteration: int, loss: Tensor, image: Tensor, truth: Tensor) -> None:
+        """Show how it goes. Raises UserError where the loss is no number any more."""
+        if iteration % REPORT_INTERVAL and iteration != 1:
+            self._progress.update()
+            return
+        value = float(loss)
+        if not np.isfinite(value):
+            raise UserError(
+                f"the loss is {value} at iteration {iteration}: stopped without saving; lower the learning "
+                "rates or look for the cause with --detect_anomaly"
+            )
+        current = float(psnr(image.detach(), truth))
+        self._psnr = current if self._psnr is None else 0.9 * self._psnr + 0.1 * current
+        num_gaussians = len(self.state.head.gaussians)
+        self._progress.update(1, loss=value, PSNR=self._psnr, Gaussians=num_gaussians)
+        seconds = time.perf_counter() - self._clock
+        self.folder.record_step(iteration, seconds, loss=value, psnr=self._psnr, num_gaussians=num_gaussians)
+
+    # --- milestones
+
+    def _after(self, iteration: int) -> None:
+        run = self.config.run
+        is_last = iteration == self.config.optimization.iterations
+        if iteration in run.test_iterations and not is_last:
+            self._evaluate()
+        if iteration in run.save_iterations and not is_last:
+            self._save(is_final=False)
+        elif iteration in run.checkpoint_iterations:
+            self.state.save(self.folder.checkpoint(iteration))
+
+    def _evaluate(self) -> None:
+        """Score the held-out frames, or a few training frames where none are held out."""
+        sets = {"val": self.split.val, "test": self.split.test}
+        if not self.split.val and not self.split.test:
+            sets = {"train": self.split.train[:: max(1, len(self.split.train) // 5)]}
+        state = self.state
+        for name, indices in sets.items():
+            if indices:
+                frames = self._frames(self.config, indices)
+                result = evaluate(
+                    state.head, frames, self.background, self.pipeline, name=name, quiet=self.folder.quiet
+                )
+                self.folder.record_evaluation(name, state.iteration, state.seconds, result)
+        self.folder.save_curves()
+
+    def _save(self, *, is_final: bool) -> None:
+        """Checkpoint, model for use and PLY of the current iteration; with the scores, at the end."""
+        state, iteration = self.state, self.state.iteration
+        if self._saved_at == iteration:
+            return
+        state.save(self.folder.checkpoint(iteration))
+        expressions = np.stack([self.clip.frames[i].expression for i in self.split.train])
+        neutral = neutral_expression(expressions, self.clip.expression_names).to(self.device)
+        avatar = Avatar(
+            state.head,
+            neutral,
+            self.clip.expression_names,
+            typical_camera(self.cameras),
+            self.background,
+            iteration,
+        )
+        save_avatar(avatar, self.folder.model(iteration))
+        self._saved_at = iteration
+        baked = save_point_cloud(
+            self.folder.point_cloud(iteration), state.head, neutral, self.cameras, self.background
+        )
+        self.log(f"[iteration {iteration}] saved {self.folder.model(iteration)}")
+        self.log(
+            f"[iteration {iteration}] PLY of the neutral face; baked SH agree with the avatar to {baked:.1f} dB"
+        )
+        if is_final:
+            self._evaluate()
+            self.log(
+                f"{iteration} iterations in {state.seconds / 60:.1f} minutes, "
+                f"{len(state.head.gaussians)} Gaussians, {describe(self.device)}"
+            )
+
+    # --- the start
+
+    def _frames(self, config: TrainConfig, indices: tuple[int, ...]) -> FrameDataset:
+        m = config.model
+        return FrameDataset(
+            self.clip,
+            indices,
+            resolution=m.resolution,
+            background=self.background,
+            only_head=m.only_head,
+            device=self.device,
+            data_device=None if m.data_device == "auto" else m.data_device,
+            cache_bytes=None if m.cache_gb is None else int(m.cache_gb * 2**30),
+        )
+
+    def _start(self) -> TrainingState:
+        config = self.config
+        checkpoint = config.run.start_checkpoint
+        if checkpoint is None and config.run.resume:
+            checkpoint = find_iteration(config.model.model_path / "checkpoints")
+        num_frames = len(self.train_frames)
+        if checkpoint is not None:
+            return TrainingState.load(checkpoint, config, num_frames, self.device)
+        architecture = architecture_for(config, self.clip, self.cameras)
+        return TrainingState.fresh(config, architecture, self.cameras, self.device)
+
+    def _announce(self) -> None:
+        split, camera = self.split, self.cameras[0]
+        for note in (*self.config.notes, *self.clip.notes, self.loss.notice):
+            if note:
+                self.log(note)
+        self.log(
+            f"{self.clip.root}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} "
+            f"held-out frames of {camera.width} x {camera.height}, "
+            f"{len(self.clip.frames[0].expression)} expression coefficients"
+        )
+        self.log(f"preset {self.config.run.preset} on {describe(self.device)}")
+
+    def _plan(self) -> None:
+        """Fit the schedule to --max_minutes by measuring a head as heavy as the final one."""
+        config = self.config
+        head = planning.grown(self.state.head, config.optimization.max_gaussians)
+        optimizer = HeadOptimizer(head, schedules(config.optimization))
+        frame = self.train_frames[0]
+
+        def step() -> None:
+            splats = head(frame.camera, frame.expression, frame.camera.world_to_camera)
+            drawn = render(frame.camera, splats, self.background, pipeline=self.pipeline)
+            self.loss(drawn.image, frame.image).backward()
+            optimizer.step()
+
+        seconds = planning.seconds_per_step(step, self.device)
+        iterations = planning.plan_iterations(seconds, config.run.max_minutes)
+        config, changes = rescale_schedule(config, iterations)
+        self.log(
+            f"--max_minutes {config.run.max_minutes:g}: {1e3 * seconds:.1f} ms an iteration make {iterations} "
+            f"iterations; {', '.join(changes)}"
+        )
+        self.config = replace(config, notes=())
+        self.state.optimizer.rates = schedules(config.optimization)
+        self.state.densifier.params = config.optimization
+        self.folder.store_config(config)
