@@ -19,7 +19,7 @@ from tools import processes
 
 ROOT = Path(__file__).resolve().parent
 # Of the time asked for, what training gets; the rest is for reading the clip, scoring, rendering and videos.
-SHARE_FOR_TRAINING = 0.65
+SHARE_FOR_TRAINING = 0.75
 
 
 def main() -> int:

@@ -112,7 +112,7 @@ class NetworkParams:
     geometry_features: int = option(32, "features handed from the opacity to the colour decoder", low=1)
     pose_conditioning: bool = option(
         False,
-        "let the deformation see the head pose too, so that the torso can follow; not in the published method",
+        "let the deformation see the head pose too, so that the torso follows; not the published method",
     )
     initial_gaussians: int = option(10_000, "Gaussians at the start", unit="Gaussians", low=1)
 

@@ -1,8 +1,9 @@
 """The motion deformation field: where a Gaussian goes when the face moves.
 
-An MLP reads the positional encoding of a canonical mean and the driving signal (the expression vector, and the
-head pose where the model has it) and returns offsets for the mean, the quaternion and the log-scale (GaussianHead, arXiv 2312.01632, section 3.2; the network has the shape
-of NeRF's, Mildenhall et al. 2020, with the input joined again half way).
+An MLP reads the positional encoding of a canonical mean and the driving signal (the expression vector, and
+the head pose where the model has it) and returns offsets for the mean, the quaternion and the log-scale
+(GaussianHead, arXiv 2312.01632, section 3.2; the network has the shape of NeRF's, Mildenhall et al. 2020,
+with the input joined again half way).
 """
 
 from typing import NamedTuple
@@ -52,8 +53,8 @@ class DeformationField(nn.Module):
             nn.init.normal_(head.weight, std=1e-4)  # starts as no motion, yet gradients reach every layer
 
     def forward(self, xyz: Tensor, signal: Tensor) -> Deformation:
-        """Offsets for means [N, 3] under one driving signal [D]. The field learns where points go, not where they
-        are: no gradient flows from the encoding into the means."""
+        """Offsets for means [N, 3] under one driving signal [D]. The field learns where points go, not where
+        they are: no gradient flows from the encoding into the means."""
         encoding = positional_encoding(xyz.detach(), self.num_frequencies)  # [N, 63]
         hidden = encoding
         for i, layer in enumerate(self.layers):

@@ -70,8 +70,8 @@ class GaussianHead(nn.Module):
         """The splats of one expression [E] as seen from `camera` (colour and opacity hold for this view).
 
         `head_pose` [3 or 4, 4] is the world-to-camera pose in which the head was *filmed*: with
-        `pose_conditioning` the torso follows it, wherever one looks from; None is the mean pose of the clip. Models
-        without that ignore it.
+        `pose_conditioning` the torso follows it, wherever one looks from; None is the mean pose of the clip.
+        Models without that ignore it.
         """
         gaussians = self.gaussians
         xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale

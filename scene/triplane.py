@@ -33,6 +33,9 @@ class TriPlane(nn.Module):
         blocks = self.planes.unflatten(1, (num_blocks, -1)).flatten(0, 1)  # [3 K, C/K, R, R]
         grid = torch.stack([points[..., axes] for axes in PLANE_AXES]) / self.half_width  # [3, N, K, 2]
         grid = grid.permute(0, 2, 1, 3).reshape(3 * num_blocks, 1, num_points, 2)  # [3 K, 1, N, 2]
+        grid = grid.nan_to_num(
+            0.0
+        )  # on the CPU, torch's backward writes out of bounds where a coordinate is NaN
         samples = F.grid_sample(blocks, grid, mode="bilinear", padding_mode="border", align_corners=True)
         xy, xz, yz = samples.view(3, -1, num_points)  # each [C, N], block after block
         return (xy * xz * yz).t()  # [N, C]

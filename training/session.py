@@ -1,9 +1,11 @@
 """A training run from its options to its results: everything around the loop of train.py.
 
 `Session` reads the data, makes or resumes the state, plans the schedule, hands out frames, and reports,
-evaluates and saves when the schedule says so. On the way out, Ctrl-C included, it saves what there is.
+evaluates and saves when the schedule says so. At the end, also after Ctrl-C, it saves what there is.
 """
 
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -72,15 +74,29 @@ class Session:
         self._progress: Progress | None = None
 
     def __enter__(self) -> "Session":
+        # Ctrl-C ends the run between two iterations, where its state is whole; a second one ends it at once.
+        self._stops = threading.Event()
+        self._previous_handler = None
+        if threading.current_thread() is threading.main_thread():
+            self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        is_interrupted = kind is KeyboardInterrupt
-        if is_interrupted:
-            self.log(f"interrupted at iteration {self.state.iteration}: saving; go on with --resume")
-        if kind is None or is_interrupted:
+        if kind is None:
+            is_interrupted = self._stops.is_set()
             self._save(is_final=not is_interrupted)
+            if is_interrupted:
+                self.log(f"interrupted at iteration {self.state.iteration} and saved; go on with --resume")
         self.folder.close()
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+        if kind is None and is_interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, signal_number, frame) -> None:
+        if self._stops.is_set():
+            raise KeyboardInterrupt
+        self._stops.set()
 
     # --- what the training loop asks for
 
@@ -96,6 +112,8 @@ class Session:
                 yield iteration
                 self.state.iteration = iteration
                 self.state.seconds = time.perf_counter() - self._clock
+                if self._stops.is_set():
+                    return
                 self._after(iteration)
                 if self.state.seconds > deadline:
                     self.log(f"--max_minutes is over at iteration {iteration} of {last}")
@@ -113,10 +131,11 @@ class Session:
             self._progress.update()
             return
         value = float(loss)
-        if not np.isfinite(value):
+        broken = [name for name, p in self.state.head.named_parameters() if not p.isfinite().all()]
+        if broken or not np.isfinite(value):
             raise UserError(
-                f"the loss is {value} at iteration {iteration}: stopped without saving; lower the learning "
-                "rates or look for the cause with --detect_anomaly"
+                f"iteration {iteration}: the loss is {value}, not finite are {', '.join(broken) or 'no parameters'}: "
+                "stopped without saving; lower the learning rates or look for the cause with --detect_anomaly"
             )
         current = float(psnr(image.detach(), truth))
         self._psnr = current if self._psnr is None else 0.9 * self._psnr + 0.1 * current
@@ -174,9 +193,7 @@ class Session:
             self.folder.point_cloud(iteration), state.head, neutral, self.cameras, self.background
         )
         self.log(f"[iteration {iteration}] saved {self.folder.model(iteration)}")
-        self.log(
-            f"[iteration {iteration}] PLY of the neutral face; baked SH agree with the avatar to {baked:.1f} dB"
-        )
+        self.log(f"PLY of the neutral face: baked SH agree with the avatar to {baked:.1f} dB")
         if is_final:
             self._evaluate()
             self.log(
@@ -239,8 +256,8 @@ class Session:
         iterations = planning.plan_iterations(seconds, config.run.max_minutes)
         config, changes = rescale_schedule(config, iterations)
         self.log(
-            f"--max_minutes {config.run.max_minutes:g}: {1e3 * seconds:.1f} ms an iteration make {iterations} "
-            f"iterations; {', '.join(changes)}"
+            f"{iterations} iterations fit into --max_minutes {config.run.max_minutes:g} "
+            f"at {1e3 * seconds:.1f} ms each: {', '.join(changes)}"
         )
         self.config = replace(config, notes=())
         self.state.optimizer.rates = schedules(config.optimization)

@@ -54,6 +54,18 @@ def test_planes_start_between_a_tenth_and_a_half():
     assert 0.1 <= planes.min() < 0.101 and 0.499 < planes.max() <= 0.5
 
 
+def test_a_place_that_is_no_number_harms_no_other():
+    triplane = TriPlane(1.0, resolution=8, num_channels=8, generator=torch.Generator().manual_seed(0))
+    points = torch.rand(50, 4, 3) - 0.5
+    expected = triplane(points).detach()
+    points[3], points[4, 1, 2], points[5, 0, 0] = torch.nan, torch.inf, -torch.inf
+    features = triplane(points.requires_grad_())
+    features.sum().backward()  # aborted the process
+    is_sound = torch.ones(50, dtype=torch.bool).index_fill_(0, torch.tensor([3, 4, 5]), False)
+    torch.testing.assert_close(features[is_sound], expected[is_sound])
+    assert triplane.planes.grad.isfinite().all()
+
+
 def test_coordinate_gradients_pass_gradcheck():
     triplane = TriPlane(
         1.0, resolution=4, num_channels=4, generator=torch.Generator().manual_seed(0)

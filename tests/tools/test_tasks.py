@@ -67,3 +67,14 @@ def test_lint_fails_when_only_the_format_is_off(monkeypatch):
     monkeypatch.setattr(tasks.environment, "ensure", lambda *groups: Path("python"))
     monkeypatch.setattr(tasks.processes, "run", lambda command, **options: int("format" in command))
     assert tasks.main(["lint"]) == 1
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, used, monkeypatch):
+    seen = []
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    monkeypatch.setattr(tasks.processes, "run", lambda command, **options: seen.append(options) or 0)
+    tasks.run(["python"])
+    assert seen[0]["env"]["OMP_WAIT_POLICY"] == used

@@ -1,0 +1,217 @@
+"""train.py and render.py as a user runs them, on a tiny clip."""
+
+import json
+import signal
+
+import pytest
+import torch
+
+import render
+import train
+from scene import load_avatar
+from tests.synthetic import write_clip
+from training.session import Session
+from utils.checkpoint import load_checkpoint
+from utils.images import read_png
+
+ITERATIONS = 24
+# Small, and yet everything happens: warm-up, SH growth, densification and opacity reset before and after 12.
+FLAGS = """
+    --preset quick --device cpu -w --eval --test_frames 3 --quiet --initial_gaussians 60 --max_gaussians 90
+    --deformation_width 8 --triplane_resolution 8 --triplane_channels 8 --decoder_width 8
+    --geometry_features 4 --warm_up 4 --sh_increase_interval 8 --densification_interval 4
+    --densify_from_iter 3 --densify_until_iter 20 --opacity_reset_interval 10 --densify_grad_threshold 1e-6
+    --test_iterations 12
+"""
+TINY = FLAGS.split()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("data") / "clip", num_frames=12)
+
+
+def run(clip, model, *flags, iterations=ITERATIONS):
+    train.main(["-s", str(clip), "-m", str(model), *TINY, "--iterations", str(iterations), *flags])
+
+
+def model_tensors(model, iteration=ITERATIONS):
+    return load_checkpoint(model / "model" / f"iteration_{iteration}.safetensors").tensors
+
+
+def assert_same_model(first, second):
+    a, b = model_tensors(first), model_tensors(second)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture(scope="module")
+def trained(clip, tmp_path_factory):
+    model = tmp_path_factory.mktemp("output") / "tiny"
+    run(clip, model, "--checkpoint_iterations", "12")
+    return model
+
+
+def test_training_leaves_the_familys_folders(trained):
+    expected = [
+        "config.json",
+        "train.log",
+        "cameras.json",
+        "input.ply",
+        "results.json",
+        "per_view.json",
+        "eval/curves.png",
+        "eval/test_12.png",
+        f"eval/test_{ITERATIONS}.png",
+        "checkpoints/iteration_12.safetensors",
+        f"checkpoints/iteration_{ITERATIONS}.safetensors",
+        f"model/iteration_{ITERATIONS}.safetensors",
+        f"point_cloud/iteration_{ITERATIONS}/point_cloud.ply",
+    ]
+    assert [name for name in expected if not (trained / name).is_file()] == []
+    results = json.loads((trained / "results.json").read_text())
+    assert results.keys() == {"ours_12", f"ours_{ITERATIONS}"}
+    assert len(json.loads((trained / "per_view.json").read_text())["ours_12"]) == 3
+    cameras = json.loads((trained / "cameras.json").read_text())
+    assert len(cameras) == 9 and cameras[0]["position"] == pytest.approx([0, 0, 3], abs=1e-5)
+
+
+def test_training_brings_the_render_nearer_to_the_truth(clip, tmp_path):
+    run(clip, tmp_path / "a", "--test_iterations", "1", "--no-pose_conditioning", iterations=120)
+    results = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert results["ours_120"]["PSNR"] > results["ours_1"]["PSNR"] + 3
+
+
+def test_run_is_a_function_of_its_seed(clip, trained, tmp_path):
+    run(clip, tmp_path / "again")
+    assert_same_model(trained, tmp_path / "again")
+    run(clip, tmp_path / "other", "--seed", "1")
+    first, other = model_tensors(trained), model_tensors(tmp_path / "other")
+    assert not torch.equal(first["triplane.planes"], other["triplane.planes"])
+
+
+def test_resumed_run_equals_an_uninterrupted_one(clip, trained, tmp_path):
+    checkpoint = trained / "checkpoints" / "iteration_12.safetensors"
+    run(clip, tmp_path / "resumed", "--start_checkpoint", str(checkpoint))
+    assert_same_model(trained, tmp_path / "resumed")
+
+
+def test_interrupted_run_saves_and_resume_goes_on_exactly(clip, trained, tmp_path, monkeypatch):
+    report = Session.report
+
+    def interrupt(self, iteration, *args):
+        if iteration == 7:
+            signal.raise_signal(signal.SIGINT)
+        report(self, iteration, *args)
+
+    model = tmp_path / "interrupted"
+    monkeypatch.setattr(Session, "report", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(clip, model)
+    assert (model / "model" / "iteration_7.safetensors").is_file()
+    monkeypatch.undo()
+    train.main(["-m", str(model), "--resume"])
+    assert_same_model(trained, model)
+
+
+def test_overwrite_removes_the_old_run_and_keeps_foreign_files(clip, trained, tmp_path):
+    model = tmp_path / "model"
+    run(clip, model, iterations=3)
+    (model / "notes.txt").write_text("mine")
+    run(clip, model, "--overwrite", iterations=2)
+    assert [path.name for path in (model / "model").iterdir()] == ["iteration_2.safetensors"]
+    assert (model / "notes.txt").read_text() == "mine"
+
+
+def test_planned_run_stores_the_schedule_that_it_followed(clip, tmp_path):
+    flags = [flag for flag in TINY if flag not in ("--densify_until_iter", "20")]
+    train.main(["-s", str(clip), "-m", str(tmp_path / "a"), *flags, "--max_minutes", "0.02"])
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    iterations = config["optimization"]["iterations"]
+    assert 0 < iterations != 2_000
+    assert config["optimization"]["densify_until_iter"] == pytest.approx(iterations * 0.75, abs=1)
+    assert config["optimization"]["warm_up"] == 4  # was given
+
+
+def test_render_writes_scored_sets_and_a_swing(trained, capsys):
+    render.main(["-m", str(trained), "--quiet"])
+    for name, count in (("train", 9), ("test", 3)):
+        folder = trained / name / f"ours_{ITERATIONS}"
+        for kind in ("renders", "gt", "depth"):
+            assert len(list((folder / kind).glob("*.png"))) == count
+        assert (folder / "video.mp4").stat().st_size > 0
+    metrics = json.loads((trained / "test" / f"ours_{ITERATIONS}" / "metrics.json").read_text())
+    results = json.loads((trained / "results.json").read_text())[f"ours_{ITERATIONS}"]
+    assert metrics["mean"]["psnr"] == pytest.approx(results["PSNR"], abs=1e-4)
+    assert metrics["mean"]["ssim"] == pytest.approx(results["SSIM"], abs=1e-5)
+    assert f"PSNR {results['PSNR']:.2f}" in capsys.readouterr().out
+
+    render.main(["-m", str(trained), "--novel_view", "--num_frames", "5", "--quiet"])
+    swing = trained / "novel_view" / f"ours_{ITERATIONS}"
+    frames = [read_png(path) for path in sorted((swing / "renders").glob("*.png"))]
+    assert len(frames) == 5 and (swing / "video.mp4").is_file()
+    assert (frames[0] != frames[1]).any()
+
+
+def test_rendering_writes_nothing_into_the_model(trained):
+    before = {path: path.read_bytes() for path in (trained / "model").iterdir()}
+    render.main(["-m", str(trained), "--skip_train", "--quiet"])
+    assert {path: path.read_bytes() for path in (trained / "model").iterdir()} == before
+
+
+def test_five_lines_load_an_avatar_and_draw_an_expression(trained):
+    from gaussian_renderer import render as draw
+
+    avatar = load_avatar(trained)
+    expression = avatar.expression(shape0=0.9)
+    splats = avatar.head(avatar.camera, expression)
+    image = draw(avatar.camera, splats, avatar.background).image
+    assert image.shape == (3, 24, 32) and image.isfinite().all() and image.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["-s", "{clip}", "-m", "{trained}"], ["-m", "--overwrite", "--resume"]),
+        (["-s", "{broken}", "-m", "{new}"], ["mask", "5.png"]),
+        (["-s", "{no_parsing}", "-m", "{new}", "--only_head"], ["parsing", "--only_head"]),
+        (["-s", "{clip}", "-m", "{new}", "--test_frames", "12"], ["--test_frames 12", "12 frames"]),
+        (["-s", "{clip}", "-m", "{new}", "--device", "cuda:7"], ["--device cuda:7"]),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_2_and_loses_nothing(clip, trained, tmp_path, capsys, flags, words):
+    broken = write_clip(tmp_path / "broken", num_frames=12)
+    (broken / "mask" / "5.png").unlink()
+    no_parsing = write_clip(tmp_path / "no_parsing", num_frames=12)
+    for path in (no_parsing / "parsing").iterdir():
+        path.unlink()
+    places = dict(clip=clip, trained=trained, broken=broken, no_parsing=no_parsing, new=tmp_path / "new")
+    before = sorted(trained.rglob("*"))
+    with pytest.raises(SystemExit) as error:
+        train.main([flag.format(**places) for flag in flags])
+    message = capsys.readouterr().err.strip()
+    assert error.value.code == 2
+    assert message.startswith("error: ") and "\n" not in message
+    assert all(word in message for word in words), message
+    assert sorted(trained.rglob("*")) == before and not (tmp_path / "new").exists()
+
+
+def test_loss_that_is_no_number_stops_the_run_with_one_line(clip, tmp_path, capsys):
+    with pytest.raises(SystemExit) as error:
+        run(clip, tmp_path / "nan", "--scaling_lr", "1e30")
+    message = capsys.readouterr().err.strip()
+    assert error.value.code == 2 and "loss" in message and "iteration" in message
+
+
+def test_damaged_model_is_one_line(trained, tmp_path, capsys):
+    path = trained / "model" / f"iteration_{ITERATIONS}.safetensors"
+    good = path.read_bytes()
+    try:
+        path.write_bytes(good[: len(good) // 2])
+        with pytest.raises(SystemExit) as error:
+            render.main(["-m", str(trained), "--quiet"])
+    finally:
+        path.write_bytes(good)
+    assert error.value.code == 2
+    assert str(path) in capsys.readouterr().err
