@@ -11,11 +11,13 @@ import sys
 
 from arguments import parse_render_args
 from utils.errors import UserError, exit_on_user_error
+from utils.startup import prepare_environment
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     config = parse_render_args(argv)  # before torch is imported: --help and a wrong flag answer at once
+    prepare_environment()
     import torch
 
     from gaussian_renderer import Pipeline

@@ -11,11 +11,13 @@ import sys
 
 from arguments import parse_train_args
 from utils.errors import exit_on_user_error
+from utils.startup import prepare_environment
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
     config = parse_train_args(argv)  # before torch is imported: --help and a wrong flag answer at once
+    prepare_environment()
     from training.session import Session
 
     with Session(config) as session:

@@ -110,6 +110,9 @@ class NetworkParams:
     )
     decoder_width: int = option(64, "width of the opacity and colour decoders", unit="units", low=1)
     geometry_features: int = option(32, "features handed from the opacity to the colour decoder", low=1)
+    expression_gain: float = option(
+        1.0, "factor on the expression coefficients; larger ones are learned sooner", low=1e-6
+    )
     pose_conditioning: bool = option(
         False,
         "let the deformation see the head pose too, so that the torso follows; not the published method",

@@ -34,9 +34,9 @@ class Architecture:
     triplane_channels: int = 32
     decoder_width: int = 64
     geometry_features: int = 32
-    pose_conditioning: bool = (
-        False  # the deformation sees the head pose too: a departure from the published method
-    )
+    # Departures from the published method:
+    expression_gain: float = 1.0  # factor on the coefficients on their way into the deformation field
+    pose_conditioning: bool = False  # the deformation field sees the head pose too
 
 
 POSE_CODE_SIZE = 12
@@ -95,6 +95,7 @@ class GaussianHead(nn.Module):
 
     def _driving_signal(self, expression: Tensor, head_pose: Tensor | None) -> Tensor:
         """What moves the Gaussians: [D]. No coefficient is divided by its spread: many hardly vary."""
+        expression = self.architecture.expression_gain * expression
         if not self.architecture.pose_conditioning:
             return expression
         offset = torch.zeros_like(self.mean_pose) if head_pose is None else head_pose[:3] - self.mean_pose

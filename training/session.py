@@ -130,11 +130,11 @@ class Session:
         if iteration % REPORT_INTERVAL and iteration != 1:
             self._progress.update()
             return
-        value = float(loss)
+        value = float(loss.detach())
         broken = [name for name, p in self.state.head.named_parameters() if not p.isfinite().all()]
         if broken or not np.isfinite(value):
             raise UserError(
-                f"iteration {iteration}: the loss is {value}, not finite are {', '.join(broken) or 'no parameters'}: "
+                f"iteration {iteration}: the loss is {value}, not finite: {', '.join(broken) or 'it alone'}; "
                 "stopped without saving; lower the learning rates or look for the cause with --detect_anomaly"
             )
         current = float(psnr(image.detach(), truth))

@@ -122,5 +122,6 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
         triplane_channels=network.triplane_channels,
         decoder_width=network.decoder_width,
         geometry_features=network.geometry_features,
+        expression_gain=network.expression_gain,
         pose_conditioning=network.pose_conditioning,
     )

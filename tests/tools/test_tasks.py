@@ -52,6 +52,7 @@ def test_setup_error_is_one_line_and_no_traceback(monkeypatch, capsys):
 @pytest.mark.parametrize("target", ["demo", "test", "test-offline", "demo-offline"])
 def test_arguments_go_to_the_command_and_its_exit_status_comes_back(target, monkeypatch):
     seen = []
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setattr(tasks.environment, "ensure", lambda *groups: Path("python"))
     monkeypatch.setattr(tasks.environment, "without_installing", lambda *modules: Path("python"))
     monkeypatch.setattr(

@@ -1,0 +1,12 @@
+"""What a script sets before it imports torch."""
+
+import os
+
+
+def prepare_environment() -> None:
+    """Let idle OpenMP threads sleep instead of spinning; what the user has set stays.
+
+    Where another program keeps a core busy, spinning threads wait for one that does not run: on 2 cores a
+    forward pass took 9 to 356 ms, against 8 to 14 ms with sleeping threads.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
