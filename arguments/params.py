@@ -113,6 +113,9 @@ class NetworkParams:
     expression_gain: float = option(
         1.0, "factor on the expression coefficients; larger ones are learned sooner", low=1e-6
     )
+    canonical_features: bool = option(
+        False, "read the tri-plane where a Gaussian is at rest, so that its colour moves with it"
+    )
     pose_conditioning: bool = option(
         False,
         "let the deformation see the head pose too, so that the torso follows; not the published method",

@@ -37,6 +37,9 @@ class Architecture:
     # Departures from the published method:
     expression_gain: float = 1.0  # factor on the coefficients on their way into the deformation field
     pose_conditioning: bool = False  # the deformation field sees the head pose too
+    canonical_features: bool = (
+        False  # the tri-plane is read where a Gaussian is at rest, not where it has moved to
+    )
 
 
 POSE_CODE_SIZE = 12
@@ -74,7 +77,8 @@ class GaussianHead(nn.Module):
         Models without that ignore it.
         """
         gaussians = self.gaussians
-        xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
+        canonical_xyz = xyz = gaussians.xyz  # [N, 3]
+        rotation, log_scale = gaussians.rotation, gaussians.log_scale
         if self.deforms:
             offset = self.deformation(xyz, self._driving_signal(expression, head_pose))
             xyz, rotation, log_scale = (
@@ -82,7 +86,8 @@ class GaussianHead(nn.Module):
                 rotation + offset.rotation,
                 log_scale + offset.log_scale,
             )
-        features = self.triplane(derive(xyz, gaussians.tau))  # [N, C]
+        read_at = canonical_xyz if self.architecture.canonical_features else xyz
+        features = self.triplane(derive(read_at, gaussians.tau))  # [N, C]
         directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
         decoded = self.decoder(features, directions, self.active_sh_degree)
         return Splats(

@@ -123,5 +123,6 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
         decoder_width=network.decoder_width,
         geometry_features=network.geometry_features,
         expression_gain=network.expression_gain,
+        canonical_features=network.canonical_features,
         pose_conditioning=network.pose_conditioning,
     )
