@@ -20,7 +20,6 @@ def main(argv: list[str] | None = None) -> None:
     prepare_environment()
     import torch
 
-    from gaussian_renderer import Pipeline
     from scene import load_avatar
     from training.device import choose_device
     from training.views import view_sets
@@ -28,7 +27,6 @@ def main(argv: list[str] | None = None) -> None:
     device = choose_device(config.render.device)
     avatar = load_avatar(config.model.model_path, config.render.iteration, device)
     background = torch.full((3,), float(config.model.white_background), device=device)
-    pipeline = Pipeline(config.pipeline.convert_SHs_python, config.pipeline.compute_cov3D_python)
     for note in config.notes if not config.render.quiet else ():
         print(note, file=sys.stderr)
 
@@ -37,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")
     for name, views in sets.items():
         if len(views):
-            render_set(config, name, views, avatar, background, pipeline)
+            render_set(config, name, views, avatar, background)
 
 
 def render_set(config, name: str, views, avatar, background, pipeline) -> None:
@@ -54,7 +52,7 @@ def render_set(config, name: str, views, avatar, background, pipeline) -> None:
     with RenderWriter(folder, **options) as writer, progress, torch.no_grad():
         for index, view in enumerate(views):
             splats = avatar.head(view.camera, view.expression, view.head_pose)
-            drawn = render(view.camera, splats, background, pipeline=pipeline)
+            drawn = render(view.camera, splats, background, pipeline=config.pipeline)
             scores = writer.write(index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id)
             progress.update(**({"PSNR": float(scores.psnr)} if scores else {}))
     means = writer.means()

@@ -160,7 +160,7 @@ def _build_parser(program: str, usage: str, description: str, groups: dict[str, 
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         epilog="A switch works as --eval, --no-eval and --eval True|False. "
-        "What is marked * follows --iterations unless given itself.",
+        + "What is marked * follows --iterations unless given itself." * (groups is TRAIN_GROUPS),
     )
     for group in groups.values():
         title, _, description = group.__doc__.partition(": ")
@@ -199,12 +199,16 @@ class _Tuple(argparse.Action):
         setattr(namespace, self.dest, tuple(sorted(set(values))))
 
 
+# Every frame is rendered once, so nothing is kept: flags of train.py that render.py only accepts.
+_NO_EFFECT = dict.fromkeys(("data_device", "cache_gb"), "no effect here")
+
+
 def _help(option: Field, is_inherited: bool) -> str:
     """Write the help line: meaning, unit, default, what presets make of it, and * for a milestone."""
     text, unit, shown, is_milestone = (option.metadata[key] for key in ("help", "unit", "shown", "rescaled"))
     if option.name == "preset":
         text += f": {', '.join(presets.PRESETS)}"
-    default = {"model_path": "required", "data_device": "auto"}.get(option.name, "as in training")
+    default = {"model_path": "required", **_NO_EFFECT}.get(option.name, "as in training")
     if not is_inherited:
         changes = [f"{k}: {_shown(v[option.name])}" for k, v in presets.PRESETS.items() if option.name in v]
         default = "; ".join([shown or _shown(option.default), *changes])

@@ -111,10 +111,11 @@ class NetworkParams:
     decoder_width: int = option(64, "width of the opacity and colour decoders", unit="units", low=1)
     geometry_features: int = option(32, "features handed from the opacity to the colour decoder", low=1)
     expression_gain: float = option(
-        1.0, "factor on the expression coefficients; larger ones are learned sooner", low=1e-6
+        1.0, "factor on the expression coefficients, to learn them sooner; not the published method", low=1e-6
     )
     canonical_features: bool = option(
-        False, "read the tri-plane where a Gaussian is at rest, so that its colour moves with it"
+        False,
+        "read the tri-plane where a Gaussian is at rest: its colour moves with it; not the published method",
     )
     pose_conditioning: bool = option(
         False,
@@ -129,7 +130,9 @@ class PipelineParams:
 
     convert_SHs_python: bool = option(False, "turn spherical harmonics into colours outside the rasterizer")
     compute_cov3D_python: bool = option(False, "compute the 3D covariances outside the rasterizer")
-    debug: bool = option(False, "check the rasterizer's inputs and outputs on every call (slow)")
+    debug: bool = option(
+        False, "stop at the first number in or out of the rasterizer that is not finite (slow)"
+    )
 
 
 @dataclass(frozen=True)
@@ -139,10 +142,17 @@ class OptimizationParams:
     iterations: int = option(
         80_000, "length of the schedule; milestones marked * follow it", unit="iterations", low=1
     )
-    position_lr_init: float = option(1.6e-4, "first learning rate of the means (x the scene extent)", low=0)
-    position_lr_final: float = option(1.6e-6, "last learning rate of the means", low=0)
+    position_lr_init: float = option(
+        1.6e-4, "first learning rate of the means, times position_lr_scale", low=0
+    )
+    position_lr_final: float = option(
+        1.6e-6, "last learning rate of the means, times position_lr_scale", low=0
+    )
     position_lr_delay_mult: float = option(
-        0.01, "share of the rate that a delayed start begins with", low=0, high=1
+        0.01,
+        "accepted for the family's scripts; without delay steps it has no effect there either",
+        low=0,
+        high=1,
     )
     position_lr_max_steps: int = option(
         30_000, "when the means reach their last rate", unit="iterations", low=1, rescaled=True
@@ -177,7 +187,7 @@ class OptimizationParams:
     lambda_dssim: float = option(0.2, "weight of 1 - SSIM in the loss; L1 has the rest", low=0, high=1)
     lambda_vgg: float = option(0.01, "weight of the VGG perceptual loss; 0 = off", low=0)
     vgg_weights: Path | None = option(
-        None, "file with the 16-layer VGG weights for --lambda_vgg", shown="look for it"
+        None, "file with the 16-layer VGG weights for --lambda_vgg", shown="none: the term is off"
     )
     warm_up: int = option(
         3_000, "iterations before the deformation field sets in", unit="iterations", low=0, rescaled=True
@@ -238,11 +248,13 @@ class RunParams:
     checkpoint_iterations: tuple[int, ...] = option(
         (), "save a checkpoint to resume from at these too", unit="iterations", low=1, shown="none"
     )
-    start_checkpoint: Path | None = option(None, "go on from this checkpoint file", shown="none")
+    start_checkpoint: Path | None = option(
+        None, "go on from this checkpoint file, with the options of this command line", shown="none"
+    )
     resume: bool = option(
         False, "go on with the run in --model_path, from its last checkpoint, with its stored options"
     )
-    overwrite: bool = option(False, "replace what is in --model_path")
+    overwrite: bool = option(False, "replace the run in --model_path; files that are not of a run stay")
     seed: int = option(0, "seed of every random choice of the run", low=0, high=2**63 - 1)
     device: str = option(
         "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"

@@ -6,22 +6,15 @@ The camera may be anything with world_to_camera, fx, fy, cx, cy, width, height a
 (`scene.cameras.Camera`).
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from arguments import PipelineParams
 from diff_gaussian_rasterization import Rasterization, Splats, View, rasterize
 from utils.rotations import quaternion_to_matrix
 from utils.spherical_harmonics import eval_sh
 
-
-@dataclass(frozen=True)
-class Pipeline:
-    """Parts that Python computes instead of the rasterizer; slower, for debugging."""
-
-    convert_shs_python: bool = False
-    compute_cov3d_python: bool = False
+RASTERIZER_ONLY = PipelineParams()
 
 
 def render(
@@ -30,18 +23,29 @@ def render(
     background: Tensor,
     *,
     means2d: Tensor | None = None,
-    pipeline: Pipeline = Pipeline(),
+    pipeline: PipelineParams = RASTERIZER_ONLY,
 ) -> Rasterization:
     """Draw splats over a background colour [3]. `means2d` [N, 3], a leaf of zeros, receives the gradient with
     respect to the screen-space means in NDC units, which densification reads."""
     world_to_camera = camera.world_to_camera.to(splats.means.device)
     intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], device=splats.means.device)
     view = View(world_to_camera, intrinsics, camera.width, camera.height, camera.near)
-    if pipeline.convert_shs_python:
+    if pipeline.convert_SHs_python:
         splats = splats._replace(colors=_colors_seen_from(camera, splats), sh=None)
-    if pipeline.compute_cov3d_python:
+    if pipeline.compute_cov3D_python:
         splats = splats._replace(cov3d=_covariances(splats), scales=None, rotations=None)
-    return rasterize(splats, view, background, means2d=means2d)
+    drawn = rasterize(splats, view, background, means2d=means2d)
+    if pipeline.debug:
+        _check_finite("splats", splats)
+        _check_finite("rendering", drawn)
+    return drawn
+
+
+def _check_finite(what: str, tensors: Splats | Rasterization) -> None:
+    for name, tensor in tensors._asdict().items():
+        if tensor is not None and not tensor.isfinite().all():
+            count = int((~tensor.isfinite()).sum())
+            raise FloatingPointError(f"{what}: {name}: {count} of {tensor.numel()} numbers are not finite")
 
 
 def _colors_seen_from(camera, splats: Splats) -> Tensor:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaussian_renderer import Pipeline, render
+from arguments import PipelineParams
+from gaussian_renderer import render
 from scene.dataset import FrameDataset
 from scene.head_model import GaussianHead
 from utils import images
@@ -42,7 +43,7 @@ def evaluate(
     head: GaussianHead,
     frames: FrameDataset,
     background: Tensor,
-    pipeline: Pipeline,
+    pipeline: PipelineParams,
     *,
     name: str,
     quiet: bool = False,

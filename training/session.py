@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from arguments import TrainConfig, rescale_schedule
-from gaussian_renderer import Pipeline, render
+from gaussian_renderer import render
 from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
 from scene.dataset import Frame, FrameDataset
 from scene.dataset_readers import read_clip, split_clip
@@ -44,7 +44,7 @@ class Session:
         clip = read_clip(config.model.source_path, config.model.only_head)
         self.clip = clip
         self.background = torch.full((3,), float(config.model.white_background), device=self.device)
-        self.pipeline = Pipeline(config.pipeline.convert_SHs_python, config.pipeline.compute_cov3D_python)
+        self.pipeline = config.pipeline
         self.loss = TrainingLoss(config.optimization).to(self.device)
         m = config.model
         self.split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
@@ -156,7 +156,7 @@ class Session:
         elif iteration in run.checkpoint_iterations:
             self.state.save(self.folder.checkpoint(iteration))
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, *, is_final: bool = False) -> None:
         """Score the held-out frames, or a few training frames where none are held out."""
         sets = {"val": self.split.val, "test": self.split.test}
         if not self.split.val and not self.split.test:
@@ -169,6 +169,8 @@ class Session:
                     state.head, frames, self.background, self.pipeline, name=name, quiet=self.folder.quiet
                 )
                 self.folder.record_evaluation(name, state.iteration, state.seconds, result)
+                if is_final and self.folder.quiet:
+                    print(f"{name}: PSNR {result.mean('psnr'):.2f} dB  SSIM {result.mean('ssim'):.4f}")
         self.folder.save_curves()
 
     def _save(self, *, is_final: bool) -> None:
@@ -195,7 +197,7 @@ class Session:
         self.log(f"[iteration {iteration}] saved {self.folder.model(iteration)}")
         self.log(f"PLY of the neutral face: baked SH agree with the avatar to {baked:.1f} dB")
         if is_final:
-            self._evaluate()
+            self._evaluate(is_final=True)
             self.log(
                 f"{iteration} iterations in {state.seconds / 60:.1f} minutes, "
                 f"{len(state.head.gaussians)} Gaussians, {describe(self.device)}"

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
-from gaussian_renderer import Pipeline, render
+from arguments import PipelineParams
+from gaussian_renderer import render
 from scene.cameras import Camera
 from scene.head_model import GaussianHead
 from tests.scene.heads import EXPRESSION_SIZE, make_head
@@ -92,7 +94,12 @@ def test_python_pipeline_draws_the_same_picture(camera):
     splats = activate_everything(make_head(40, sh_degree=3))(camera, torch.randn(EXPRESSION_SIZE))
     background = torch.tensor([0.2, 0.5, 0.9])
     expected = render(camera, splats, background)
-    drawn = render(camera, splats, background, pipeline=Pipeline(True, True))
+    drawn = render(
+        camera,
+        splats,
+        background,
+        pipeline=PipelineParams(convert_SHs_python=True, compute_cov3D_python=True),
+    )
     torch.testing.assert_close(drawn.image, expected.image, rtol=0, atol=2e-4)
 
 
@@ -120,3 +127,12 @@ def test_head_pose_moves_a_head_that_is_conditioned_on_it_and_no_other(camera):
         )
         assert torch.equal(at_mean.means, unsaid.means)
         assert torch.allclose(at_mean.means, filmed.means) is not conditioned
+
+
+def test_debug_names_the_tensor_that_is_not_finite(camera):
+    splats = make_head(5)(camera, torch.randn(EXPRESSION_SIZE))
+    render(camera, splats, torch.zeros(3), pipeline=PipelineParams(debug=True))
+    scales = splats.scales.detach().clone()
+    scales[2, 1] = torch.nan
+    with pytest.raises(FloatingPointError, match="scales: 1 of 15"):
+        render(camera, splats._replace(scales=scales), torch.zeros(3), pipeline=PipelineParams(debug=True))
