@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
             render_set(config, name, views, avatar, background)
 
 
-def render_set(config, name: str, views, avatar, background, pipeline) -> None:
+def render_set(config, name: str, views, avatar, background) -> None:
     """Render all views of a set into its folder and print its scores."""
     import torch
 

@@ -113,9 +113,10 @@ class NetworkParams:
     expression_gain: float = option(
         1.0, "factor on the expression coefficients, to learn them sooner; not the published method", low=1e-6
     )
-    canonical_features: bool = option(
-        False,
-        "read the tri-plane where a Gaussian is at rest: its colour moves with it; not the published method",
+    num_blendshapes: int = option(
+        0,
+        "offsets of its own that a Gaussian has and the driving signal blends; not the published method",
+        low=0,
     )
     pose_conditioning: bool = option(
         False,
@@ -163,6 +164,10 @@ class OptimizationParams:
     deformation_lr_max_steps: int = option(
         80_000, "when the deformation field reaches its last rate", unit="iterations", low=1, rescaled=True
     )
+    blendshape_lr_init: float = option(
+        1e-3, "first learning rate of blendshapes and their weights (--num_blendshapes)", low=0
+    )
+    blendshape_lr_final: float = option(1e-4, "last learning rate of these", low=0)
     triplane_lr_init: float = option(1e-3, "first learning rate of the tri-plane", low=0)
     triplane_lr_final: float = option(1.6e-6, "last learning rate of the tri-plane", low=0)
     triplane_lr_max_steps: int = option(

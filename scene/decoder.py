@@ -39,8 +39,8 @@ class HierarchicalDecoder(nn.Module):
             self.geometry_head.bias[0] = math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))
 
     def forward(self, features: Tensor, directions: Tensor, sh_degree: int) -> Decoded:
-        """Decode features [N, C] seen along unit directions [N, 3]; SH up to `sh_degree` (S = (degree +
-        1)^2)."""
+        """Decode features [N, C] seen along unit directions [N, 3]; SH up to `sh_degree`, S = (degree +
+        1)^2."""
         decoded = self.geometry_head(F.relu(self.geometry(features)))  # [N, 1 + G]
         opacity_logit, geometry = decoded[:, 0], decoded[:, 1:]
         hidden = F.relu(self.color(torch.cat([geometry, directions], dim=1)))  # [N, width]
@@ -48,8 +48,7 @@ class HierarchicalDecoder(nn.Module):
         num_rest = (sh_degree + 1) ** 2 - 1
         if num_rest:
             head = self.sh_rest_head
-            rest = F.linear(
-                hidden, head.weight[: 3 * num_rest], head.bias[: 3 * num_rest]
-            )  # inactive bases cost nothing
+            # Rows of inactive bases are left out of the product.
+            rest = F.linear(hidden, head.weight[: 3 * num_rest], head.bias[: 3 * num_rest])
             sh = torch.cat([sh, rest.unflatten(1, (num_rest, 3))], dim=1)  # [N, S, 3]
         return Decoded(opacity_logit, sh)

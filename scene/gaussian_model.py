@@ -8,16 +8,24 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
+from scene.blendshapes import OFFSET_SIZE
 from scene.derivation import initial_tau
 from simple_knn._C import distCUDA2
 
 
 class GaussianModel(nn.Module):
     """N Gaussians: `xyz` [N, 3], `log_scale` [N, 3], `rotation` [N, 4] (wxyz, not normalised), `tau` [N, K,
-    4] on (S^3)^K, `opacity_offset` [N] (added to the decoded opacity logit)."""
+    4] on (S^3)^K, `opacity_offset` [N] (added to the decoded opacity logit), `blendshapes` [N, B, 14] (B may
+    be 0)."""
 
     def __init__(
-        self, xyz: Tensor, log_scale: Tensor, rotation: Tensor, tau: Tensor, opacity_offset: Tensor
+        self,
+        xyz: Tensor,
+        log_scale: Tensor,
+        rotation: Tensor,
+        tau: Tensor,
+        opacity_offset: Tensor,
+        blendshapes: Tensor,
     ) -> None:
         super().__init__()
         self.xyz = nn.Parameter(xyz)
@@ -25,14 +33,15 @@ class GaussianModel(nn.Module):
         self.rotation = nn.Parameter(rotation)
         self.tau = geoopt.ManifoldParameter(tau, manifold=geoopt.Sphere())
         self.opacity_offset = nn.Parameter(opacity_offset)
+        self.blendshapes = nn.Parameter(blendshapes)
 
     def __len__(self) -> int:
         return self.xyz.shape[0]
 
     @classmethod
-    def empty(cls, num_gaussians: int, num_derivations: int) -> "GaussianModel":
+    def empty(cls, num_gaussians: int, num_derivations: int, num_blendshapes: int = 0) -> "GaussianModel":
         """Uninitialised rows of the right shapes, to load a state dict into."""
-        shapes = ((3,), (3,), (4,), (num_derivations, 4), ())
+        shapes = ((3,), (3,), (4,), (num_derivations, 4), (), (num_blendshapes, OFFSET_SIZE))
         return cls(*(torch.zeros(num_gaussians, *shape) for shape in shapes))
 
     @classmethod
@@ -42,15 +51,20 @@ class GaussianModel(nn.Module):
         num_derivations: int,
         half_side: float,
         generator: torch.Generator | None = None,
+        num_blendshapes: int = 0,
     ) -> "GaussianModel":
         """Points uniform in the cube [-half_side, half_side]^3; isotropic scales from the 3 nearest
         neighbours."""
         xyz = half_side * (2 * torch.rand(num_gaussians, 3, generator=generator) - 1)
-        return cls.from_points(xyz, num_derivations, generator)
+        return cls.from_points(xyz, num_derivations, generator, num_blendshapes)
 
     @classmethod
     def from_points(
-        cls, xyz: Tensor, num_derivations: int, generator: torch.Generator | None = None
+        cls,
+        xyz: Tensor,
+        num_derivations: int,
+        generator: torch.Generator | None = None,
+        num_blendshapes: int = 0,
     ) -> "GaussianModel":
         """Gaussians at given places [N, 3], as wide as the RMS distance to the 3 nearest neighbours."""
         squared_distance = distCUDA2(xyz).clamp_min(1e-10)  # [N]
@@ -58,7 +72,9 @@ class GaussianModel(nn.Module):
         rotation = torch.zeros(len(xyz), 4)
         rotation[:, 0] = 1
         tau = initial_tau(len(xyz), num_derivations, generator)
-        return cls(xyz, log_scale, rotation, tau, torch.zeros(len(xyz)))
+        # Not zero: with zero bases the blend weights would get no gradient.
+        blendshapes = 1e-3 * torch.randn(len(xyz), num_blendshapes, OFFSET_SIZE, generator=generator)
+        return cls(xyz, log_scale, rotation, tau, torch.zeros(len(xyz)), blendshapes)
 
     @torch.no_grad()
     def gather_rows(self, rows: Tensor) -> dict[str, Tensor]:
@@ -75,3 +91,4 @@ class GaussianModel(nn.Module):
         self.rotation = nn.Parameter(tensors["rotation"])
         self.tau = geoopt.ManifoldParameter(tensors["tau"], manifold=geoopt.Sphere())
         self.opacity_offset = nn.Parameter(tensors["opacity_offset"])
+        self.blendshapes = nn.Parameter(tensors["blendshapes"])

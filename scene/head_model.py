@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diff_gaussian_rasterization import Splats
+from scene.blendshapes import Blendshapes
 from scene.cameras import Camera
 from scene.decoder import HierarchicalDecoder
 from scene.deformation import DeformationField
@@ -35,11 +36,9 @@ class Architecture:
     decoder_width: int = 64
     geometry_features: int = 32
     # Departures from the published method:
-    expression_gain: float = 1.0  # factor on the coefficients on their way into the deformation field
-    pose_conditioning: bool = False  # the deformation field sees the head pose too
-    canonical_features: bool = (
-        False  # the tri-plane is read where a Gaussian is at rest, not where it has moved to
-    )
+    expression_gain: float = 1.0  # factor on the coefficients on their way into the networks
+    pose_conditioning: bool = False  # the driving signal holds the head pose too
+    num_blendshapes: int = 0  # offsets of its own that each Gaussian has
 
 
 POSE_CODE_SIZE = 12
@@ -68,6 +67,7 @@ class GaussianHead(nn.Module):
         self.decoder = HierarchicalDecoder(
             a.triplane_channels, a.decoder_width, a.geometry_features, a.sh_degree
         )
+        self.blendshapes = Blendshapes(signal_size, a.num_blendshapes) if a.num_blendshapes else None
 
     def forward(self, camera: Camera, expression: Tensor, head_pose: Tensor | None = None) -> Splats:
         """The splats of one expression [E] as seen from `camera` (colour and opacity hold for this view).
@@ -77,25 +77,30 @@ class GaussianHead(nn.Module):
         Models without that ignore it.
         """
         gaussians = self.gaussians
-        canonical_xyz = xyz = gaussians.xyz  # [N, 3]
-        rotation, log_scale = gaussians.rotation, gaussians.log_scale
+        xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
+        opacity_offset, blend = gaussians.opacity_offset, None
         if self.deforms:
-            offset = self.deformation(xyz, self._driving_signal(expression, head_pose))
-            xyz, rotation, log_scale = (
-                xyz + offset.xyz,
-                rotation + offset.rotation,
-                log_scale + offset.log_scale,
-            )
-        read_at = canonical_xyz if self.architecture.canonical_features else xyz
-        features = self.triplane(derive(read_at, gaussians.tau))  # [N, C]
+            signal = self._driving_signal(expression, head_pose)  # [D]
+            offsets = [self.deformation(xyz, signal)]
+            if self.blendshapes is not None:
+                blend = self.blendshapes(gaussians.blendshapes, signal)
+                opacity_offset = opacity_offset + blend.opacity_logit
+                offsets.append(blend)
+            for offset in offsets:
+                xyz, rotation, log_scale = (
+                    xyz + offset.xyz,
+                    rotation + offset.rotation,
+                    log_scale + offset.log_scale,
+                )
+        features = self.triplane(derive(xyz, gaussians.tau))  # [N, C]
         directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
         decoded = self.decoder(features, directions, self.active_sh_degree)
         return Splats(
             means=xyz,
-            opacities=torch.sigmoid(decoded.opacity_logit + gaussians.opacity_offset),
+            opacities=torch.sigmoid(decoded.opacity_logit + opacity_offset),
             scales=log_scale.exp(),
             rotations=F.normalize(rotation, dim=1),
-            sh=decoded.sh,
+            sh=decoded.sh if blend is None else _with_dc_offset(decoded.sh, blend.color),
         )
 
     def _driving_signal(self, expression: Tensor, head_pose: Tensor | None) -> Tensor:
@@ -118,9 +123,16 @@ class GaussianHead(nn.Module):
     def from_state(cls, state: dict[str, Tensor], metadata: dict) -> "GaussianHead":
         """Build a head from `state_dict()` and `metadata()`."""
         architecture = Architecture(**metadata["architecture"])
-        gaussians = GaussianModel.empty(len(state["gaussians.xyz"]), architecture.num_derivations)
+        gaussians = GaussianModel.empty(
+            len(state["gaussians.xyz"]), architecture.num_derivations, architecture.num_blendshapes
+        )
         head = cls(architecture, gaussians)
         head.load_state_dict(state)
         head.active_sh_degree = metadata["active_sh_degree"]
         head.deforms = metadata["deforms"]
         return head
+
+
+def _with_dc_offset(sh: Tensor, color: Tensor) -> Tensor:
+    """SH coefficients [N, S, 3] whose constant term is moved by `color` [N, 3]."""
+    return torch.cat([sh[:, :1] + color[:, None], sh[:, 1:]], dim=1)

@@ -16,6 +16,7 @@ from arguments import OptimizationParams
 from scene.head_model import GaussianHead
 
 Schedule = Callable[[int], float]
+BLEND_WEIGHTS_RATE = 0.2  # of the rate of the blendshapes: a network cannot take what single offsets can
 
 
 def constant(value: float) -> Schedule:
@@ -45,6 +46,12 @@ def schedules(params: OptimizationParams) -> dict[str, Schedule]:
         "opacity_offset": constant(p.opacity_lr),
         "tau": log_linear(p.tau_lr_init, p.tau_lr_final, p.tau_lr_max_steps),
         "deformation": log_linear(p.deformation_lr_init, p.deformation_lr_final, p.deformation_lr_max_steps),
+        "blendshapes": log_linear(p.blendshape_lr_init, p.blendshape_lr_final, p.deformation_lr_max_steps),
+        "blend_weights": log_linear(
+            BLEND_WEIGHTS_RATE * p.blendshape_lr_init,
+            BLEND_WEIGHTS_RATE * p.blendshape_lr_final,
+            p.deformation_lr_max_steps,
+        ),
         "triplane": log_linear(p.triplane_lr_init, p.triplane_lr_final, p.triplane_lr_max_steps),
         "opacity_mlp": constant(p.opacity_mlp_lr),
         "sh_mlp": constant(p.feature_lr),
@@ -59,6 +66,7 @@ def parameter_groups(head: GaussianHead) -> dict[str, list[nn.Parameter]]:
     return {
         **{name: [parameter] for name, parameter in head.gaussians.named_parameters()},
         "deformation": list(head.deformation.parameters()),
+        "blend_weights": list(head.blendshapes.parameters()) if head.blendshapes is not None else [],
         "triplane": list(head.triplane.parameters()),
         "opacity_mlp": [*decoder.geometry.parameters(), *decoder.geometry_head.parameters()],
         "sh_mlp": [*decoder.color.parameters(), *decoder.sh_dc_head.parameters()],

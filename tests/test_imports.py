@@ -22,7 +22,7 @@ PACKAGES = {"diff_gaussian_rasterization", "simple_knn"}
 MAY_IMPORT = {
     "utils": set(),
     "arguments": {"utils"},
-    "gaussian_renderer": {"utils", *PACKAGES},
+    "gaussian_renderer": {"arguments", "utils", *PACKAGES},
     "scene": {"arguments", "utils", *PACKAGES},
     "training": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
     RASTERIZER: set(),

@@ -48,7 +48,11 @@ class TrainingState:
         torch.manual_seed(config.run.seed)  # the layers of torch.nn draw from the global generator
         generator = torch.Generator().manual_seed(config.run.seed)
         gaussians = GaussianModel.in_cube(
-            config.network.initial_gaussians, architecture.num_derivations, architecture.half_side, generator
+            config.network.initial_gaussians,
+            architecture.num_derivations,
+            architecture.half_side,
+            generator,
+            architecture.num_blendshapes,
         )
         head = GaussianHead(architecture, gaussians, generator).to(device)
         poses = torch.stack([camera.world_to_camera[:3] for camera in cameras])  # [F, 3, 4]
@@ -123,6 +127,6 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
         decoder_width=network.decoder_width,
         geometry_features=network.geometry_features,
         expression_gain=network.expression_gain,
-        canonical_features=network.canonical_features,
+        num_blendshapes=network.num_blendshapes,
         pose_conditioning=network.pose_conditioning,
     )

@@ -12,24 +12,25 @@ EXPRESSION_SIZE = 5
 HALF_SIDE = 0.5
 
 
-def make_head(
-    num_gaussians: int = 40, sh_degree: int = 1, seed: int = 0, pose_conditioning: bool = False
-) -> GaussianHead:
+def make_head(num_gaussians: int = 40, sh_degree: int = 1, seed: int = 0, **changes) -> GaussianHead:
+    """A head with small networks and every part; `changes` are fields of its Architecture."""
     torch.manual_seed(seed)
-    architecture = Architecture(
+    sizes = dict(
         expression_size=EXPRESSION_SIZE,
         half_side=HALF_SIDE,
-        sh_degree=sh_degree,
         deformation_depth=2,
         deformation_width=16,
-        pose_conditioning=pose_conditioning,
         triplane_resolution=8,
         triplane_channels=8,
         decoder_width=16,
         geometry_features=8,
+        num_blendshapes=2,
     )
+    architecture = Architecture(**{**sizes, "sh_degree": sh_degree, **changes})
     generator = torch.Generator().manual_seed(seed)
-    gaussians = GaussianModel.in_cube(num_gaussians, architecture.num_derivations, HALF_SIDE, generator)
+    gaussians = GaussianModel.in_cube(
+        num_gaussians, architecture.num_derivations, HALF_SIDE, generator, architecture.num_blendshapes
+    )
     return GaussianHead(architecture, gaussians, generator)
 
 

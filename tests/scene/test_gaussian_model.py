@@ -6,6 +6,8 @@ from scipy.spatial import KDTree
 from scene.gaussian_model import GaussianModel
 from tests.scene.heads import make_head
 
+NAMES = ("xyz", "log_scale", "rotation", "tau", "opacity_offset", "blendshapes")
+
 
 def test_starts_uniform_in_the_cube_as_wide_as_the_neighbours_are_far():
     gaussians = GaussianModel.in_cube(2_000, 4, half_side=0.6, generator=torch.Generator().manual_seed(0))
@@ -29,7 +31,7 @@ def test_gather_takes_rows_of_every_tensor():
     rows = torch.tensor([6, 0, 0])
     gathered = gaussians.gather_rows(rows)
     parameters = dict(gaussians.named_parameters())
-    assert gathered.keys() == parameters.keys() == {"xyz", "log_scale", "rotation", "tau", "opacity_offset"}
+    assert gathered.keys() == parameters.keys() == set(NAMES)
     for name, value in gathered.items():
         assert torch.equal(value, parameters[name].detach()[rows])
 

@@ -1,0 +1,42 @@
+"""Blendshapes: every Gaussian owns B learned offsets that the driving signal blends.
+
+A departure from the published method, off by default. The deformation field is one network for all Gaussians,
+so that the many at the outline, where the tracking jitters against a bright background, drown the few that
+make a mouth open. Offsets of a Gaussian's own are learned at its own pace (learned bases: RGBAvatar, Li et
+al. 2025; expression blendshapes of Gaussians: Ma et al. 2024).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+OFFSET_SIZES = {"xyz": 3, "rotation": 4, "log_scale": 3, "opacity_logit": 1, "color": 3}
+OFFSET_SIZE = sum(OFFSET_SIZES.values())
+MOTION_UNIT = 0.1  # world units; a mouth opens by about half of it
+
+
+class Blend(NamedTuple):
+    """Offsets that are added to the canonical and decoded values."""
+
+    xyz: Tensor  # [N, 3] world
+    rotation: Tensor  # [N, 4] quaternion, raw
+    log_scale: Tensor  # [N, 3]
+    opacity_logit: Tensor  # [N]
+    color: Tensor  # [N, 3] of the SH DC coefficient
+
+
+class Blendshapes(nn.Module):
+    """The weights of the B blendshapes as a function of the driving signal [D]."""
+
+    def __init__(self, signal_size: int, num_blendshapes: int, width: int = 64) -> None:
+        super().__init__()
+        self.weights = nn.Sequential(
+            nn.Linear(signal_size, width), nn.SiLU(), nn.Linear(width, num_blendshapes)
+        )
+
+    def forward(self, bases: Tensor, signal: Tensor) -> Blend:
+        """Blend the bases [N, B, 14] of all Gaussians."""
+        offsets = torch.einsum("nbc,b->nc", bases, self.weights(signal))  # [N, 14]
+        xyz, rotation, log_scale, opacity_logit, color = offsets.split(list(OFFSET_SIZES.values()), dim=1)
+        return Blend(MOTION_UNIT * xyz, rotation, log_scale, opacity_logit[:, 0], color)
