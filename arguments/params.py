@@ -278,7 +278,7 @@ class RenderParams:
     novel_view: bool = option(False, "render a camera that swings about the y axis around the head instead")
     num_frames: int = option(100, "length of the novel-view swing", unit="frames", low=1)
     max_yaw: float = option(
-        25.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
+        10.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
     )
     fps: float = option(25.0, "frame rate of the videos", unit="frames/s", low=0.1, high=1000)
     is_debug: bool = option(False, "a quick look: a small part of the frames")

@@ -1,6 +1,7 @@
 """How long a run may be: the schedule planned from the measured speed (`--max_minutes`)."""
 
 import copy
+import math
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from scene.head_model import GaussianHead
 
 WARM_UP_STEPS = 3  # compilation, caches
 MEASURED_STEPS = 12
+LATER_OPACITY_LOGIT = 2.5  # above that of the start: opacities of about 0.6, as trained heads have them
 GROWTH = 3  # expected final number of Gaussians over the initial one, where nothing limits it
 SHARE_FOR_STEPS = 0.9  # of the time; the rest is for evaluation, saving and a slower machine than measured
 
@@ -21,9 +23,12 @@ def grown(head: GaussianHead, max_gaussians: int) -> GaussianHead:
     other = copy.deepcopy(head)
     rows = torch.arange(num_later, device=head.gaussians.xyz.device) % num_now
     other.gaussians.replace_(other.gaussians.gather_rows(rows))
-    # Copies at the same place would be drawn as one opaque splat each; they get the size that many have.
+    # As small and opaque as in a trained head. The large transparent ones of the start cost more.
+    surface_spacing = 2 * head.architecture.half_side / num_later**0.5
     with torch.no_grad():
         other.gaussians.xyz.add_(0.02 * torch.randn_like(other.gaussians.xyz))
+        other.gaussians.log_scale.fill_(math.log(surface_spacing))
+        other.gaussians.opacity_offset.add_(LATER_OPACITY_LOGIT)
     other.deforms = True
     other.active_sh_degree = head.architecture.sh_degree
     return other
