@@ -37,6 +37,9 @@ class HierarchicalDecoder(nn.Module):
         self.sh_rest_head = nn.Linear(width, 3 * num_rest) if num_rest else None
         with torch.no_grad():
             self.geometry_head.bias[0] = math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))
+            if self.sh_rest_head is not None:  # zero: a degree that comes in later changes no colour at once
+                self.sh_rest_head.weight.zero_()
+                self.sh_rest_head.bias.zero_()
 
     def forward(self, features: Tensor, directions: Tensor, sh_degree: int) -> Decoded:
         """Decode features [N, C] seen along unit directions [N, 3]; SH up to `sh_degree`, S = (degree +

@@ -115,8 +115,9 @@ def with_label(image: np.ndarray, text: str) -> np.ndarray:
     """Put a thin dark strip with `text` above an 8-bit image [H, W, 3]; text that is too wide is shrunk."""
     strip = np.full((_LABEL_HEIGHT, image.shape[1], 3), _LABEL_BACKGROUND, np.uint8)
     font, scale, margin = cv2.FONT_HERSHEY_SIMPLEX, 0.42, 4
-    (width, _), _ = cv2.getTextSize(text, font, scale, 1)
-    scale *= min(1.0, (image.shape[1] - 2 * margin) / max(width, 1))
+    # Widths follow the scale in steps (OpenCV 5 rounds the size of its glyphs): look for one that fits.
+    while scale > 0.1 and cv2.getTextSize(text, font, scale, 1)[0][0] > image.shape[1] - 2 * margin:
+        scale *= 0.95
     if scale > 0.1:
         color = (_LABEL_COLOR,) * 3
         cv2.putText(strip, text, (margin, _LABEL_HEIGHT - 5), font, scale, color, 1, cv2.LINE_AA)

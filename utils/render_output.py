@@ -6,6 +6,7 @@ renders/00000.png   gt/00000.png   depth/00000.png   video.mp4 (truth | render) 
 import contextlib
 import json
 import math
+import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from utils.errors import UserError
 from utils.images import depth_range, depth_to_color, side_by_side, to_uint8, with_label, write_png
 from utils.metrics import Scores, score
-from utils.video import VideoWriter
+from utils.video import FfmpegMissing, VideoWriter
 
 DEFINITIONS = {
     "images": "float32, clamped to [0, 1], before rounding to 8 bits; means are over views",
@@ -32,8 +33,8 @@ class RenderWriter:
     """Takes views one after another and writes them; a context manager.
 
     Files of an earlier set in `folder` are removed. The video and metrics.json appear when the block ends
-    without an exception; metrics.json only where truth was given. Raises UserError where the file system
-    refuses.
+    without an exception; metrics.json only where truth was given. Where ffmpeg cannot be started, one line
+    says so and everything but the video is written. Raises UserError where the file system refuses.
     """
 
     def __init__(self, folder: str | Path, *, split: str, iteration: int, fps: float = 25.0) -> None:
@@ -41,7 +42,7 @@ class RenderWriter:
         self._header = {"split": split, "iteration": iteration}
         self._views: list[dict] = []
         self._depth_limits: tuple[float, float] | None = None
-        self._video = VideoWriter(self._folder / "video.mp4", fps)
+        self._video: VideoWriter | None = VideoWriter(self._folder / "video.mp4", fps)
         self._pool = ThreadPoolExecutor(_WRITERS)
         self._waiting: deque[Future] = deque()
         self._remove_earlier()
@@ -66,11 +67,11 @@ class RenderWriter:
         self._save("renders", index, rendered)
         self._save("depth", index, depth_to_color(depth, alpha, self._depth_limits))
         if truth is None:
-            self._video.write(rendered)
+            self._add_to_video(rendered)
             return None
         true = to_uint8(truth)
         self._save("gt", index, true)
-        self._video.write(side_by_side([with_label(true, "truth"), with_label(rendered, "render")]))
+        self._add_to_video(side_by_side([with_label(true, "truth"), with_label(rendered, "render")]))
         scores = score(image, truth)
         numbers = {name: float(value) for name, value in scores._asdict().items()}
         self._views.append({"index": index, "image_id": image_id, **numbers})
@@ -88,13 +89,23 @@ class RenderWriter:
     def __exit__(self, exception_type: object, *rest: object) -> None:
         has_failed = exception_type is not None
         self._pool.shutdown(wait=True, cancel_futures=has_failed)
-        self._video.__exit__(exception_type, *rest)
+        if self._video is not None:
+            self._video.__exit__(exception_type, *rest)
         if has_failed:
             return
         for future in self._waiting:
             future.result()
         if self._views:
             self._write_metrics()
+
+    def _add_to_video(self, frame: np.ndarray) -> None:
+        if self._video is None:
+            return
+        try:
+            self._video.write(frame)
+        except FfmpegMissing as error:
+            print(f"warning: no video: {error}", file=sys.stderr)
+            self._video = None
 
     def _save(self, kind: str, index: int, pixels: np.ndarray) -> None:
         path = self._folder / kind / f"{index:05d}.png"

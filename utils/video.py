@@ -11,12 +11,16 @@ from utils.errors import UserError
 CONSTANT_RATE_FACTOR = 17  # x264's scale: 0 is lossless, 23 its default; 17 is hard to tell from the frames
 
 
+class FfmpegMissing(UserError):
+    """There is no ffmpeg that can be started."""
+
+
 class VideoWriter:
     """Write 8-bit frames [H, W, 3] (RGB), all of one size, to an .mp4; a context manager.
 
     H.264 with yuv420p needs even sizes: an odd one gets its last row or column twice. (imageio would resize
     such frames to a multiple of 16, silently.) The file appears when the block ends without an exception and
-    at least one frame was written. Raises UserError where ffmpeg is missing or fails.
+    at least one frame was written. Raises UserError where ffmpeg fails, FfmpegMissing where it cannot start.
     """
 
     def __init__(self, path: str | Path, fps: float = 25.0) -> None:
@@ -73,7 +77,7 @@ class VideoWriter:
             )
             encoder.send(None)  # starts ffmpeg
         except (OSError, RuntimeError) as error:  # RuntimeError: no ffmpeg executable
-            raise UserError(f"{self._path}: ffmpeg cannot be started: {_last_line(error)}") from error
+            raise FfmpegMissing(f"{self._path}: ffmpeg cannot be started: {_last_line(error)}") from error
         return encoder
 
 

@@ -22,10 +22,19 @@ def test_sizes_follow_the_sh_degree(degree):
 
 def test_active_degree_takes_the_first_bases_of_the_full_one():
     decoder, features, directions = make_decoder(), torch.randn(4, 8), unit(4)
+    torch.nn.init.normal_(decoder.sh_rest_head.weight)
     full = decoder(features, directions, 3).sh
     for degree in range(3):
         partial = decoder(features, directions, degree).sh
         torch.testing.assert_close(partial, full[:, : (degree + 1) ** 2])
+
+
+def test_a_degree_that_comes_in_changes_no_colour_at_once():
+    decoder, features, directions = make_decoder(), torch.randn(4, 8), unit(4)
+    rest = decoder(features, directions, 3).sh[:, 1:]
+    assert (rest == 0).all()
+    rest.sum().backward()
+    assert (decoder.sh_rest_head.weight.grad != 0).any()
 
 
 def test_opacity_does_not_depend_on_the_view_but_colour_does():

@@ -102,7 +102,7 @@ def test_label_adds_a_strip_with_text_and_keeps_the_image():
 
 
 def test_label_that_is_too_long_stays_inside():
-    strip = with_label(_flat(30, 60, 77), "render with a long name 27.35 dB")[:-30]
+    strip = with_label(_flat(30, 160, 77), "render of a view with a long name 27.35 dB")[:-30]
     assert strip.max() > 100
     assert (strip[:, -3:] == strip.min()).all()
 

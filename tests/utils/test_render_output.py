@@ -105,3 +105,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
         RenderWriter(tmp_path, split="test", iteration=1) as writer,
     ):
         writer.write(*next(_views(1)))
+
+
+def test_without_ffmpeg_everything_but_the_video_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "absent"))
+    with RenderWriter(tmp_path / "ours_7", split="test", iteration=7) as writer:
+        for view in _views(2):
+            writer.write(*view)
+    assert len(list((tmp_path / "ours_7" / "renders").glob("*.png"))) == 2
+    assert json.loads((tmp_path / "ours_7" / "metrics.json").read_text())["num_views"] == 2
+    assert not (tmp_path / "ours_7" / "video.mp4").exists()
+    assert capsys.readouterr().err.count("ffmpeg cannot be started") == 1
