@@ -39,19 +39,18 @@ def train(session) -> None:
         head.deforms = iteration > schedule.warm_up
         head.active_sh_degree = min(iteration // schedule.sh_increase_interval, config.model.sh_degree)
 
-        frame = session.next_frame()
-        splats = head(frame.camera, frame.expression, frame.camera.world_to_camera)
+        view = session.next_view()
+        splats = head(view.camera, view.expression, view.head_pose)
         means2d = torch.zeros_like(splats.means, requires_grad=True)
-        drawn = render(frame.camera, splats, session.background, means2d=means2d, pipeline=session.pipeline)
-        loss = session.loss(drawn.image, frame.image)
+        drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=session.pipeline)
+        loss = session.loss(drawn.image, view.image)
         loss.backward()
 
         if densifier.observes(iteration):
             densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)
-        optimizer.step()
-        densifier.step_(iteration)
+        state.step_(iteration, schedule)
 
-        session.report(iteration, loss, drawn.image, frame.image)
+        session.report(iteration, loss, drawn.image, view.image)
 
 
 if __name__ == "__main__":

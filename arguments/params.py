@@ -122,6 +122,10 @@ class NetworkParams:
         False,
         "let the deformation see the head pose too, so that the torso follows; not the published method",
     )
+    start_in_hull: bool = option(
+        False,
+        "start inside the visual hull of the mattes, not in the whole cube; not the published method",
+    )
     initial_gaussians: int = option(10_000, "Gaussians at the start", unit="Gaussians", low=1)
 
 
@@ -188,6 +192,32 @@ class OptimizationParams:
     rotation_lr: float = option(1e-3, "learning rate of the rotations", low=0)
     percent_dense: float = option(
         0.01, "share of the scene extent above which Gaussians are split, not cloned", low=0
+    )
+    pose_refinement_lr: float = option(
+        0.0,
+        "learning rate of small corrections of the training frames' poses (radians, world units); 0 = off; "
+        "not the published method",
+        low=0,
+    )
+    expression_noise: float = option(
+        0.0,
+        "noise on the expressions while training, in shares of each coefficient's spread over the clip; "
+        "not the published method",
+        low=0,
+    )
+    random_background: bool = option(
+        False,
+        "composite each training frame on a random colour: leaves no stray splats; not the published method",
+    )
+    average_decay: float = option(
+        0.0,
+        "use and save a moving average of the weights that keeps this share a step, once densification is "
+        "over; 0 = off; not the published method",
+        low=0,
+        high=0.99999,
+    )
+    blendshape_decay: float = option(
+        0.0, "decoupled weight decay of the blendshapes, times their learning rate", low=0
     )
     lambda_dssim: float = option(0.2, "weight of 1 - SSIM in the loss; L1 has the rest", low=0, high=1)
     lambda_vgg: float = option(0.01, "weight of the VGG perceptual loss; 0 = off", low=0)

@@ -2,7 +2,7 @@
 
     render(camera, splats, background) -> image [3, H, W], depth [H, W], alpha [H, W], radii [N]
 
-The camera may be anything with world_to_camera, fx, fy, cx, cy, width, height and near
+The camera may be anything with world_to_camera [4, 4], intrinsics [4], width, height and near
 (`scene.cameras.Camera`).
 """
 
@@ -28,7 +28,7 @@ def render(
     """Draw splats over a background colour [3]. `means2d` [N, 3], a leaf of zeros, receives the gradient with
     respect to the screen-space means in NDC units, which densification reads."""
     world_to_camera = camera.world_to_camera.to(splats.means.device)
-    intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], device=splats.means.device)
+    intrinsics = camera.intrinsics.to(splats.means.device)
     view = View(world_to_camera, intrinsics, camera.width, camera.height, camera.near)
     if pipeline.convert_SHs_python:
         splats = splats._replace(colors=_colors_seen_from(camera, splats), sh=None)

@@ -6,6 +6,7 @@ OpenGL axes (x right, y up, looking down -z). Pixel i spans [i, i + 1), so W / 2
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -50,10 +51,16 @@ class Camera:
         rotation, translation = self.world_to_camera[:3, :3], self.world_to_camera[:3, 3]
         return -rotation.T @ translation
 
-    @property
+    @cached_property
     def intrinsics(self) -> Tensor:  # [4]
-        """fx fy cx cy as a tensor beside the pose."""
+        """fx fy cx cy as a tensor beside the pose; kept, since making it on a GPU waits for the GPU."""
         return self.world_to_camera.new_tensor([self.fx, self.fy, self.cx, self.cy])
+
+    def posed(self, world_to_camera: Tensor) -> "Camera":
+        """Return the camera at another pose [4, 4] on the same device."""
+        other = replace(self, world_to_camera=world_to_camera)
+        other.__dict__["intrinsics"] = self.intrinsics
+        return other
 
     def to(self, device: torch.device | str) -> "Camera":
         """Return the camera with its pose on a device."""

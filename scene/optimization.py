@@ -6,7 +6,8 @@ without parameters, is an error when training starts.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import geoopt
 import torch
@@ -78,10 +79,15 @@ class HeadOptimizer:
     """Adam and Riemannian Adam over the named groups of one head.
 
     Raises ValueError when groups and schedules do not name the same things or a parameter belongs to no
-    group.
+    group. `decay`: decoupled weight decay by group name, 0 where none is named.
     """
 
-    def __init__(self, head: GaussianHead, rates: dict[str, Schedule]) -> None:
+    def __init__(
+        self,
+        head: GaussianHead,
+        rates: dict[str, Schedule],
+        decay: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         groups = parameter_groups(head)
         if unknown := groups.keys() ^ rates.keys():
             raise ValueError(f"parameter groups and schedules differ in: {', '.join(sorted(unknown))}")
@@ -90,9 +96,13 @@ class HeadOptimizer:
             raise ValueError("a parameter of the head belongs to no group, or to two")
         self.head = head
         self.rates = rates
-        euclidean = [dict(params=p, name=name) for name, p in groups.items() if name != "tau" and p]
+        euclidean = [
+            dict(params=p, name=name, weight_decay=decay.get(name, 0.0))
+            for name, p in groups.items()
+            if name != "tau" and p
+        ]
         # eps of the family: gradients of a mean over all pixels are tiny. `fused` only changes the speed.
-        self.adam = torch.optim.Adam(euclidean, lr=0.0, eps=1e-15, fused=True)
+        self.adam = torch.optim.Adam(euclidean, lr=0.0, eps=1e-15, fused=True, decoupled_weight_decay=True)
         self.riemannian = geoopt.optim.RiemannianAdam(
             [dict(params=groups["tau"], name="tau")], lr=0.0, eps=1e-15
         )

@@ -31,6 +31,7 @@ MAY_IMPORT = {
 SCRIPT_NAMES = {"train", "render", "demo", "tools", "tests", "benchmarks"}
 OWN = SCRIPT_NAMES | {Path(folder).name for folder in MAY_IMPORT}
 REQUIRED_AS = {"cv2": "opencv-python-headless"}
+OPTIONAL = {"cuda"}  # cuda-core: the rasterizer's extras
 
 
 @cache
@@ -65,7 +66,7 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def is_third_party(module: str) -> bool:
-    return module not in sys.stdlib_module_names and module not in OWN
+    return module not in sys.stdlib_module_names and module not in OWN | OPTIONAL
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)

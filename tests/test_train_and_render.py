@@ -215,3 +215,19 @@ def test_damaged_model_is_one_line(trained, tmp_path, capsys):
         path.write_bytes(good)
     assert error.value.code == 2
     assert str(path) in capsys.readouterr().err
+
+
+DEPARTURES = [
+    *("--start_in_hull", "--random_background", "--expression_noise", "0.1", "--pose_refinement_lr", "1e-4"),
+    *("--average_decay", "0.9", "--blendshape_decay", "0.1", "--num_blendshapes", "4"),
+]
+
+
+def test_a_run_with_every_departure_resumes_exactly(clip, tmp_path):
+    run(clip, tmp_path / "whole", *DEPARTURES, "--checkpoint_iterations", "22")
+    checkpoint = (
+        tmp_path / "whole" / "checkpoints" / "iteration_22.safetensors"
+    )  # poses move, weights average
+    run(clip, tmp_path / "resumed", *DEPARTURES, "--start_checkpoint", str(checkpoint))
+    assert_same_model(tmp_path / "whole", tmp_path / "resumed")
+    render.main(["-m", str(tmp_path / "resumed"), "--skip_train", "--quiet"])

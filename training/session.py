@@ -17,7 +17,7 @@ from torch import Tensor
 from arguments import TrainConfig, rescale_schedule
 from gaussian_renderer import render
 from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
-from scene.dataset import Frame, FrameDataset
+from scene.dataset import FrameDataset
 from scene.dataset_readers import read_clip, split_clip
 from scene.optimization import HeadOptimizer, schedules
 from training import planning
@@ -27,6 +27,7 @@ from training.export import save_cameras, save_initial_points, save_point_cloud
 from training.loss import TrainingLoss
 from training.run_folder import RunFolder
 from training.state import TrainingState, architecture_for
+from training.training_view import TrainingView, disturbed, on_background
 from utils.checkpoint import find_iteration
 from utils.errors import UserError
 from utils.metrics import psnr
@@ -34,6 +35,7 @@ from utils.progress import Progress
 
 REPORT_INTERVAL = 10  # iterations between two looks at the loss: each one waits for the GPU
 PREFETCHED_FRAMES = 8
+HULL_FRAMES = 24  # for the visual hull of --start_in_hull
 
 
 class Session:
@@ -50,6 +52,7 @@ class Session:
         self.split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
         self.train_frames = self._frames(config, self.split.train)
         self.cameras = self.train_frames.cameras
+        self.spread = self.train_frames.expressions.std(dim=0, correction=0)  # [E]
         check_free_memory(self.device)
 
         torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
@@ -119,11 +122,21 @@ class Session:
                     self.log(f"--max_minutes is over at iteration {iteration} of {last}")
                     return
 
-    def next_frame(self) -> Frame:
-        """A training frame, decoded ahead of time."""
-        sampler = self.state.sampler
-        self.train_frames.prefetch(sampler.upcoming(PREFETCHED_FRAMES))
-        return self.train_frames[sampler.next()]
+    def next_view(self) -> TrainingView:
+        """A training frame, decoded ahead of time, as the options ask for it."""
+        state, p = self.state, self.config.optimization
+        self.train_frames.prefetch(state.sampler.upcoming(PREFETCHED_FRAMES))
+        position = state.sampler.next()
+        frame = self.train_frames[position]
+        camera, expression, image, background = frame.camera, frame.expression, frame.image, self.background
+        if state.poses is not None:
+            camera = camera.posed(state.poses(position, camera.world_to_camera))
+        if p.expression_noise:
+            expression = disturbed(expression, self.spread, p.expression_noise, state.generator)
+        if p.random_background:
+            background = torch.rand(3, generator=state.generator).to(self.device, non_blocking=True)
+            image = on_background(frame, self.background, background)
+        return TrainingView(camera, expression, frame.camera.world_to_camera, image, background)
 
     def report(self, iteration: int, loss: Tensor, image: Tensor, truth: Tensor) -> None:
         """Show how it goes. Raises UserError where the loss is no number any more."""
@@ -161,12 +174,12 @@ class Session:
         sets = {"val": self.split.val, "test": self.split.test}
         if not self.split.val and not self.split.test:
             sets = {"train": self.split.train[:: max(1, len(self.split.train) // 5)]}
-        state = self.state
+        state, head = self.state, self.state.head_to_use()
         for name, indices in sets.items():
             if indices:
                 frames = self._frames(self.config, indices)
                 result = evaluate(
-                    state.head, frames, self.background, self.pipeline, name=name, quiet=self.folder.quiet
+                    head, frames, self.background, self.pipeline, name=name, quiet=self.folder.quiet
                 )
                 self.folder.record_evaluation(name, state.iteration, state.seconds, result)
                 if is_final and self.folder.quiet:
@@ -175,14 +188,14 @@ class Session:
 
     def _save(self, *, is_final: bool) -> None:
         """Checkpoint, model for use and PLY of the current iteration; with the scores, at the end."""
-        state, iteration = self.state, self.state.iteration
+        state, iteration, head = self.state, self.state.iteration, self.state.head_to_use()
         if self._saved_at == iteration:
             return
         state.save(self.folder.checkpoint(iteration))
         expressions = np.stack([self.clip.frames[i].expression for i in self.split.train])
         neutral = neutral_expression(expressions, self.clip.expression_names).to(self.device)
         avatar = Avatar(
-            state.head,
+            head,
             neutral,
             self.clip.expression_names,
             typical_camera(self.cameras),
@@ -192,7 +205,7 @@ class Session:
         save_avatar(avatar, self.folder.model(iteration))
         self._saved_at = iteration
         baked = save_point_cloud(
-            self.folder.point_cloud(iteration), state.head, neutral, self.cameras, self.background
+            self.folder.point_cloud(iteration), head, neutral, self.cameras, self.background
         )
         self.log(f"[iteration {iteration}] saved {self.folder.model(iteration)}")
         self.log(f"PLY of the neutral face: baked SH agree with the avatar to {baked:.1f} dB")
@@ -227,7 +240,15 @@ class Session:
         if checkpoint is not None:
             return TrainingState.load(checkpoint, config, num_frames, self.device)
         architecture = architecture_for(config, self.clip, self.cameras)
-        return TrainingState.fresh(config, architecture, self.cameras, self.device)
+        return TrainingState.fresh(config, architecture, self.cameras, self.device, self._hull_mattes())
+
+    def _hull_mattes(self) -> dict[int, Tensor]:
+        """Mattes of some training frames by position, where the start is to be in their hull."""
+        if not self.config.network.start_in_hull:
+            return {}
+        num = len(self.train_frames)
+        chosen = sorted(set(np.linspace(0, num - 1, HULL_FRAMES).round().astype(int).tolist()))
+        return {i: self.train_frames[i].matte for i in chosen}
 
     def _announce(self) -> None:
         split, camera = self.split, self.cameras[0]

@@ -5,20 +5,25 @@ random generator, what is left of the current epoch and the iteration; on the CP
 uninterrupted one bit for bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from arguments import TrainConfig
+from arguments import OptimizationParams, TrainConfig
 from scene.cameras import Camera
 from scene.dataset_readers import Clip
 from scene.densification import DensificationStats, Densifier
-from scene.gaussian_model import GaussianModel
+from scene.gaussian_model import GaussianModel, points_in_cube
 from scene.head_model import Architecture, GaussianHead
 from scene.optimization import HeadOptimizer, schedules
+from scene.pose_refinement import PoseRefinement
+from scene.visual_hull import points_in_hull
+from training.averaging import WeightAverage
 from training.sampler import EpochSampler
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
@@ -38,22 +43,31 @@ class TrainingState:
     generator: torch.Generator
     iteration: int = 0
     seconds: float = 0.0  # of training so far
+    poses: PoseRefinement | None = None
+    pose_optimizer: torch.optim.Optimizer | None = None
+    average: WeightAverage | None = None
 
     @classmethod
     def fresh(
-        cls, config: TrainConfig, architecture: Architecture, cameras: Sequence[Camera], device: torch.device
+        cls,
+        config: TrainConfig,
+        architecture: Architecture,
+        cameras: Sequence[Camera],
+        device: torch.device,
+        mattes: Mapping[int, Tensor] = MappingProxyType({}),
     ) -> "TrainingState":
         """Gaussians in the cube, networks at their start; a function of the seed. `cameras`: of all training
-        frames."""
+        frames. `mattes` [H, W] of some of them, by position: where given, the start is in their hull."""
         torch.manual_seed(config.run.seed)  # the layers of torch.nn draw from the global generator
         generator = torch.Generator().manual_seed(config.run.seed)
-        gaussians = GaussianModel.in_cube(
-            config.network.initial_gaussians,
-            architecture.num_derivations,
-            architecture.half_side,
-            generator,
-            architecture.num_blendshapes,
-        )
+        num, half_side = config.network.initial_gaussians, architecture.half_side
+        sizes = architecture.num_derivations, generator, architecture.num_blendshapes
+        if mattes:
+            seen = [cameras[i] for i in mattes]
+            points = points_in_hull(seen, list(mattes.values()), half_side, num, generator)
+        else:
+            points = points_in_cube(half_side, num, generator)
+        gaussians = GaussianModel.from_points(points, *sizes)
         head = GaussianHead(architecture, gaussians, generator).to(device)
         poses = torch.stack([camera.world_to_camera[:3] for camera in cameras])  # [F, 3, 4]
         head.mean_pose.copy_(poses.mean(dim=0))
@@ -61,9 +75,33 @@ class TrainingState:
 
     @classmethod
     def around(cls, head: GaussianHead, config: TrainConfig, num_frames: int, generator) -> "TrainingState":
-        optimizer = HeadOptimizer(head, schedules(config.optimization))
+        p = config.optimization
+        optimizer = HeadOptimizer(head, schedules(p), decay={"blendshapes": p.blendshape_decay})
         densifier = Densifier(optimizer, config.optimization, head.architecture.half_side, generator)
-        return cls(head, optimizer, densifier, EpochSampler(num_frames, generator), generator)
+        state = cls(head, optimizer, densifier, EpochSampler(num_frames, generator), generator)
+        if p.pose_refinement_lr:
+            state.poses = PoseRefinement(num_frames).to(head.gaussians.xyz.device)
+            state.pose_optimizer = torch.optim.SparseAdam(
+                list(state.poses.parameters()), lr=p.pose_refinement_lr
+            )
+        if p.average_decay:
+            state.average = WeightAverage(p.average_decay)
+        return state
+
+    def step_(self, iteration: int, params: OptimizationParams) -> None:
+        """Everything that moves after a backward pass: head, poses, number of Gaussians, average."""
+        self.optimizer.step()
+        if self.poses is not None:
+            if iteration > params.warm_up:  # before, the head is too vague to say where it is
+                self.pose_optimizer.step()
+            self.pose_optimizer.zero_grad(set_to_none=True)
+        self.densifier.step_(iteration)
+        if self.average is not None and iteration >= params.densify_until_iter:
+            self.average.update_(self.head)
+
+    def head_to_use(self) -> GaussianHead:
+        """The head that is evaluated and saved."""
+        return self.head if self.average is None else self.average.averaged(self.head)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -71,6 +109,7 @@ class TrainingState:
             **{f"head.{name}": value for name, value in self.head.state_dict().items()},
             **{f"optimizer.{name}": value for name, value in self.optimizer.state_tensors().items()},
             **{f"stats.{name}": value for name, value in self.densifier.stats.tensors().items()},
+            **self._departures(),
             "generator": self.generator.get_state(),
             "sampler": self.sampler.state(),
         }
@@ -79,9 +118,33 @@ class TrainingState:
             "seconds": self.seconds,
             "last_reset": self.densifier.last_reset,
             "num_frames": self.sampler.num_frames,
+            "num_averaged": self.average.num_updates if self.average is not None else 0,
             "head": self.head.metadata(),
         }
         save_checkpoint(path, tensors, metadata)
+
+    def _departures(self) -> dict[str, Tensor]:
+        tensors = {}
+        if self.poses is not None:
+            corrections = self.poses.corrections.weight
+            tensors["poses.corrections"] = corrections.detach()
+            for key, value in self.pose_optimizer.state[corrections].items():
+                tensors[f"poses.{key}"] = torch.as_tensor(value)
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
+        return tensors
+
+    def _restore_departures_(self, poses: dict, average: dict, num_averaged: int, device) -> None:
+        if self.poses is not None and poses:
+            corrections = self.poses.corrections.weight
+            with torch.no_grad():
+                corrections.copy_(poses.pop("corrections"))
+            self.pose_optimizer.state[corrections] = {
+                key: int(value) if key == "step" else value.to(device) for key, value in poses.items()
+            }
+        if self.average is not None and average:
+            self.average.weights = {name: value.to(device) for name, value in average.items()}
+            self.average.num_updates = num_averaged
 
     @classmethod
     def load(cls, path: Path, config: TrainConfig, num_frames: int, device) -> "TrainingState":
@@ -92,7 +155,7 @@ class TrainingState:
                 f"{path}: made with {metadata.get('num_frames', 'unknown')} training frames, "
                 f"now there are {num_frames}"
             )
-        groups = {prefix: {} for prefix in ("head", "optimizer", "stats")}
+        groups = {prefix: {} for prefix in ("head", "optimizer", "stats", "poses", "average")}
         for name, value in tensors.items():
             prefix, _, rest = name.partition(".")
             if prefix in groups:
@@ -105,6 +168,8 @@ class TrainingState:
         state.densifier.stats = DensificationStats.from_tensors(groups["stats"], device)
         state.densifier.last_reset = metadata["last_reset"]
         state.sampler.restore(tensors["sampler"])
+        num_averaged = metadata.get("num_averaged", 0)
+        state._restore_departures_(groups["poses"], groups["average"], num_averaged, device)
         state.iteration, state.seconds = metadata["iteration"], metadata["seconds"]
         return state
 

@@ -1,0 +1,42 @@
+"""Poses of the training frames, corrected a little while the head is learned.
+
+A tracker leaves about a pixel of noise in every pose, and a head that must satisfy all of them blurs. Each
+training frame owns a small rigid correction in camera space, learned through the rasterizer's gradient of the
+pose. A departure from the published method, off by default; held-out frames keep their tracked poses, hence
+the corrections are kept free of a common part, which would only move the head.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class PoseRefinement(nn.Module):
+    """Corrections [F, 6] of F training frames: rotation vector (radians) and translation (world units)."""
+
+    def __init__(self, num_frames: int) -> None:
+        super().__init__()
+        self.corrections = nn.Embedding(num_frames, 6, sparse=True)  # a frame's row moves when it is seen
+        nn.init.zeros_(self.corrections.weight)
+
+    def forward(self, frame: int, world_to_camera: Tensor) -> Tensor:
+        """The corrected pose [4, 4] of training frame `frame`."""
+        index = torch.full((1,), frame, device=world_to_camera.device)
+        common = self.corrections.weight.detach().mean(dim=0)
+        return rigid_motion(self.corrections(index)[0] - common) @ world_to_camera
+
+    def largest(self) -> tuple[float, float]:
+        """The largest correction: radians and world units."""
+        corrections = self.corrections.weight.detach()
+        corrections = corrections - corrections.mean(dim=0)
+        return tuple(float(part.norm(dim=1).max()) for part in corrections.split(3, dim=1))
+
+
+def rigid_motion(vector: Tensor) -> Tensor:
+    """A small motion [4, 4] from a rotation vector and a translation [6]; the rotation by its exponential."""
+    x, y, z, *translation = vector.unbind()
+    zero = torch.zeros_like(x)
+    generator = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
+    last_row = vector.new_zeros(1, 4)
+    last_row[0, 3] = 1
+    upper = torch.cat([torch.linalg.matrix_exp(generator), torch.stack(translation)[:, None]], dim=1)
+    return torch.cat([upper, last_row])

@@ -1,0 +1,30 @@
+"""A training frame as the loop sees it: corrected, disturbed and composited as the options ask."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scene.cameras import Camera
+from scene.dataset import Frame
+
+
+class TrainingView(NamedTuple):
+    """What to draw and what it should look like."""
+
+    camera: Camera
+    expression: Tensor  # [E]
+    head_pose: Tensor  # [4, 4] world-to-camera as tracked: all that a held-out frame has
+    image: Tensor  # [3, H, W] the truth, on `background`
+    background: Tensor  # [3]
+
+
+def on_background(frame: Frame, old: Tensor, new: Tensor) -> Tensor:
+    """The image [3, H, W] of a frame that is composited on `old` [3], on `new` [3] instead."""
+    return frame.image + (new - old)[:, None, None] * (1 - frame.matte)
+
+
+def disturbed(expression: Tensor, spread: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """An expression [E] with noise of `noise` times the spread [E] of each coefficient over the clip."""
+    sample = torch.randn(len(expression), generator=generator)
+    return expression + noise * spread * sample.to(expression.device, non_blocking=True)
