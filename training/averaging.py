@@ -32,7 +32,7 @@ class WeightAverage:
             return
         self.num_updates += 1
         share = max(1 - self.decay, 1 / (self.num_updates + 1))
-        torch._foreach_lerp_(list(self.weights.values()), list(current.values()), share)
+        torch._foreach_lerp_([self.weights[name] for name in current], list(current.values()), share)
 
     @torch.no_grad()
     def averaged(self, head: GaussianHead) -> GaussianHead:
