@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diff_gaussian_rasterization import Rasterization, Splats, View
+from diff_gaussian_rasterization import Rasterization, Splats, View, rasterize
 
 
 class Scene(NamedTuple):
@@ -117,7 +117,7 @@ def leaves_of(scene: Scene, dtype: torch.dtype = torch.float64) -> dict[str, Ten
     tensors["world_to_camera"] = scene.view.world_to_camera
     tensors["intrinsics"] = scene.view.intrinsics
     tensors["background"] = scene.background
-    tensors["means2d"] = torch.zeros(scene.splats.means.shape[0], 3)
+    tensors["means2d"] = scene.splats.means.new_zeros(scene.splats.means.shape[0], 3)
     return {name: t.detach().to(dtype, copy=True).requires_grad_() for name, t in tensors.items()}
 
 
@@ -128,6 +128,19 @@ def draw(
     drawn = Splats(**{name: leaves.get(name) for name in Splats._fields})
     view = scene.view._replace(world_to_camera=leaves["world_to_camera"], intrinsics=leaves["intrinsics"])
     return rasterize(drawn, view, leaves["background"], means2d=leaves["means2d"], **options)
+
+
+def rasterize_on(device: str, drawn: Splats, view: View, background, means2d, backend) -> Rasterization:
+    """Draw on a device what lies on the CPU, and bring the result back."""
+    if device == "cpu":
+        return rasterize(drawn, view, background, means2d=means2d, backend=backend)
+    drawn = Splats(*(None if t is None else t.to(device) for t in drawn))
+    camera_there = dict(
+        world_to_camera=view.world_to_camera.to(device), intrinsics=view.intrinsics.to(device)
+    )
+    background, means2d = (None if t is None else t.to(device) for t in (background, means2d))
+    result = rasterize(drawn, view._replace(**camera_there), background, means2d=means2d, backend=backend)
+    return Rasterization(*(t.cpu() for t in result))
 
 
 def random_loss(result: Rasterization) -> Tensor:

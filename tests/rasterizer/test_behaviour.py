@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from diff_gaussian_rasterization import Splats, View, rasterize
-from tests.rasterizer.scenes import Scene, camera, render_with_gradients, scenes, splats
+from diff_gaussian_rasterization import Splats, View
+from tests.rasterizer.scenes import Scene, camera, rasterize_on, render_with_gradients, scenes, splats
 
-BACKENDS = ["reference", "cpu"]
+BACKENDS = ["reference", "cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 both = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def rasterize(drawn, view, background=None, *, means2d=None, backend=None):
+    return rasterize_on("cuda" if backend == "cuda" else "cpu", drawn, view, background, means2d, backend)
 
 
 def rows(drawn: Splats, index) -> Splats:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .api import rasterize
+from . import cuda
+from .api import choose_backend, rasterize
 from .types import Splats, View
 
 
@@ -57,9 +58,9 @@ class GaussianRasterizer(nn.Module):
         splats = Splats(
             means3D,
             opacities,
-            scales=None if scales is None else scales * modifier,
+            scales=scales if scales is None or modifier == 1 else scales * modifier,
             rotations=rotations,
-            sh=None if shs is None else shs[:, : (settings.sh_degree + 1) ** 2],
+            sh=None if shs is None else _of_degree(shs, settings.sh_degree),
             colors=colors_precomp,
             cov3d=cov3D_precomp,
         )
@@ -73,8 +74,11 @@ def view_from_settings(settings: GaussianRasterizationSettings) -> View:
 
     Clip space has w = camera z, and NDC -1..1 spans the image, so that u = (x_clip / z + 1) width / 2.
     """
-    world_to_camera = settings.viewmatrix.T
-    projection = settings.projmatrix.T @ torch.linalg.inv(world_to_camera)  # [4, 4] camera to clip
+    viewmatrix, projmatrix = settings.viewmatrix, settings.projmatrix
+    if _fits_kernel(viewmatrix) and _fits_kernel(projmatrix):
+        return cuda.family_view(viewmatrix, projmatrix, settings.image_width, settings.image_height)
+    world_to_camera = viewmatrix.T
+    projection = projmatrix.T @ torch.linalg.inv(world_to_camera)  # [4, 4] camera to clip
     projection = projection / projection[3, 2]
     width, height = settings.image_width, settings.image_height
     intrinsics = torch.stack(
@@ -86,3 +90,18 @@ def view_from_settings(settings: GaussianRasterizationSettings) -> View:
         ]
     )
     return View(world_to_camera, intrinsics, width, height)
+
+
+def _fits_kernel(matrix: Tensor) -> bool:
+    """Whether one kernel may stand in for a dozen small operations: no gradient is wanted."""
+    return (
+        matrix.is_cuda
+        and matrix.dtype is torch.float32
+        and not matrix.requires_grad
+        and choose_backend(matrix.device, None) == "cuda"
+    )
+
+
+def _of_degree(shs: Tensor, degree: int) -> Tensor:
+    bases = (degree + 1) ** 2
+    return shs if shs.shape[1] == bases else shs[:, :bases]

@@ -216,5 +216,5 @@ def _relu(colors: Tensor) -> Tensor:
 
 @functools.cache
 def _notice(device_type: str) -> None:
-    text = f"no kernels for {device_type} yet: drawing with plain PyTorch, which is slow"
+    text = f"drawing on {device_type} with plain PyTorch, which is slow"
     print(f"diff_gaussian_rasterization: {text}", file=sys.stderr)

@@ -1,4 +1,8 @@
-"""What goes into and comes out of `rasterize`. Letters: N Gaussians, S SH bases, H W image."""
+"""What goes into and comes out of `rasterize`. Letters: N Gaussians, S SH bases, H W image, B views.
+
+Several views at once: a View whose camera has a leading B; Splats [N, ...], which all views share, or
+[B, N, ...], a set for each view (tensors may be mixed); results and `means2d` then have a leading B.
+"""
 
 from typing import NamedTuple
 
@@ -20,8 +24,8 @@ class Splats(NamedTuple):
 class View(NamedTuple):
     """A pinhole camera. Pixel i spans [i, i + 1): the middle of the image is (width / 2, height / 2)."""
 
-    world_to_camera: Tensor  # [4, 4] rigid; OpenCV axes: x right, y down, z forward
-    intrinsics: Tensor  # [4] fx fy cx cy in pixels
+    world_to_camera: Tensor  # [4, 4] or [B, 4, 4] rigid; OpenCV axes: x right, y down, z forward
+    intrinsics: Tensor  # [4] or [B, 4] fx fy cx cy in pixels
     width: int
     height: int
     near: float = 0.2  # Gaussians with camera z <= near are not drawn

@@ -1,0 +1,123 @@
+"""What the back-end keeps for each device: its compiled kernels, and how long the tiles' lists have to be.
+
+A tile's list has room for a fixed number of splats, so that the host never waits to hear how many there are.
+A tile with more is drawn all the same, slowly (kernels/blend.cu), and writes its count into page-locked
+memory of the host, which the next call reads: it says so once, and gives all lists more room.
+"""
+
+import ctypes
+import functools
+import sys
+import threading
+
+import torch
+
+from . import compiler
+from .driver import Kernel, Library
+
+PROJECT_THREADS = 64
+BLEND = {"FORWARD_PIXELS": 1, "BACKWARD_PIXELS": 1, "BACKWARD_THREADS": 64}  # pixels of a lane; a block
+TILE = 16
+PATCH_BYTES = 1664  # shared memory of a warp: sizeof(Stage) in blend.cu
+LONGEST_SORT = 4096  # splats that a block sorts at once
+LIST_BYTES = 12  # of an entry
+LISTS_SHARE = 16  # lists take at most this part of the device's memory: beyond, the slow way
+FIRST_CAPACITY = 512
+
+_GAUSSIANS, _CAMERA = "7P", "2P5if"
+_TILES, _IMAGES = "5P6i", "3P"
+
+
+class Device:
+    """The kernels on one device, and the room in the lists there."""
+
+    def __init__(self, index: int):
+        self.index = index
+        self.capability = torch.cuda.get_device_capability(index)
+        self._count = torch.zeros(1, dtype=torch.int32).pin_memory()
+        self.overflow_pointer = self._count.data_ptr()
+        self._overflow = ctypes.c_int32.from_address(self.overflow_pointer)
+        self._least_capacity = FIRST_CAPACITY
+        self._lists_limit = torch.cuda.get_device_properties(index).total_memory // LISTS_SHARE
+        self._lock = threading.Lock()
+        self._project: dict[tuple[int, bool], tuple[Kernel, Kernel]] = {}
+
+        blend = self.load("blend.cu", BLEND)
+        threads = TILE * TILE // BLEND["FORWARD_PIXELS"]
+        self.blend_forward = Kernel(
+            blend, "blend_forward", f"{_TILES}{_IMAGES}2Pi0P", threads
+        )  # tiles, out, background, overflow, sort_capacity
+        self.blend_forward.allow_shared(self.sort_bytes(LONGEST_SORT))
+        self.blend_backward = Kernel(
+            blend, "blend_backward", f"{_TILES}{_IMAGES}{_IMAGES}P0P", BLEND["BACKWARD_THREADS"]
+        )  # tiles, out, v_out, v_rows
+        pixels = 32 * BLEND["BACKWARD_PIXELS"]
+        self.backward_blocks_per_tile = TILE * TILE // pixels * 32 // BLEND["BACKWARD_THREADS"]
+
+    def project(self, bases: int, given_cov3d: bool) -> tuple[Kernel, Kernel]:
+        """Return project_forward and project_backward for so many SH bases (0: colours are given)."""
+        try:
+            return self._project[bases, given_cov3d]
+        except KeyError:
+            pass
+        with self._lock:
+            options = {"SH_BASES": bases, "GIVEN_COV3D": int(given_cov3d), "PROJECT_THREADS": PROJECT_THREADS}
+            library = self.load("project.cu", options)
+            kernels = (
+                # gaussians, camera, splats, radii, tile_counts, lists, num, per_view, tiles, capacity
+                Kernel(library, "project_forward", f"{_GAUSSIANS}{_CAMERA}4P5i0P", PROJECT_THREADS),
+                # gaussians, camera, radii, v_rows, v_gaussians, v_means2d, v_camera, num, views, ...
+                Kernel(
+                    library, "project_backward", f"{_GAUSSIANS}{_CAMERA}2P{_GAUSSIANS}2P4i0P", PROJECT_THREADS
+                ),
+            )
+            self._project[bases, given_cov3d] = kernels
+        return kernels
+
+    @functools.cached_property
+    def family_intrinsics(self) -> Kernel:
+        """The kernel of that name in project.cu."""
+        options = {"SH_BASES": 16, "GIVEN_COV3D": 0, "PROJECT_THREADS": PROJECT_THREADS}
+        return Kernel(self.load("project.cu", options), "family_intrinsics", "3P2i0P", 1)
+
+    def load(self, source: str, options: dict[str, int]) -> Library:
+        """Compile one of kernels/, or find it in the cache, and load it."""
+        return Library(compiler.machine_code(source, self.capability, options), self.index)
+
+    def capacity(self, num: int, num_tiles: int, num_views: int) -> int:
+        """Return how many splats a tile's list is to hold: a power of two, no more than are needed."""
+        if self._overflow.value:
+            self._grow()
+        wanted = min(num, max(self._least_capacity, 8 * num // num_tiles))
+        limit = self._lists_limit // (LIST_BYTES * num_tiles * num_views)
+        return 1 << max(8, min((wanted - 1).bit_length(), limit.bit_length() - 1))
+
+    def _grow(self) -> None:
+        count, self._overflow.value = self._overflow.value, 0
+        if self._least_capacity <= FIRST_CAPACITY:
+            text = f"a tile had {count} splats, more than its list could hold: drawn slowly"
+            text += "; from now on lists are longer (a captured CUDA graph keeps its lists: capture it anew)"
+            print(f"diff_gaussian_rasterization: {text}", file=sys.stderr, flush=True)
+        self._least_capacity = max(2 * self._least_capacity, count + count // 4)
+
+    @staticmethod
+    def sort_bytes(sort_capacity: int) -> int:
+        """Return the shared memory of a block of blend_forward that sorts so many splats at once."""
+        warps = TILE * TILE // (32 * BLEND["FORWARD_PIXELS"])
+        return max(8 * sort_capacity, PATCH_BYTES * warps) + 4 * sort_capacity
+
+
+_devices: dict[int, Device] = {}
+_lock = threading.Lock()
+
+
+def device_of(index: int) -> Device:
+    """Return what is kept for a device, made at its first use (which compiles)."""
+    try:
+        return _devices[index]
+    except KeyError:
+        pass
+    with _lock, torch.cuda.device(index):
+        if index not in _devices:
+            _devices[index] = Device(index)
+    return _devices[index]

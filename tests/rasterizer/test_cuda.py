@@ -1,0 +1,244 @@
+"""The CUDA back-end against the reference, and what only it promises: batches, overflow, graphs, threads."""
+
+import threading
+
+import pytest
+import torch
+
+from diff_gaussian_rasterization import Splats, View, cuda, rasterize, reference
+from diff_gaussian_rasterization.cuda import device
+from tests.rasterizer.scenes import (
+    Scene,
+    camera,
+    draw,
+    leaves_of,
+    random_loss,
+    relative_error,
+    render_with_gradients,
+    scenes,
+    splats,
+)
+
+pytestmark = pytest.mark.gpu
+SCENES = scenes()
+
+
+def on_gpu(scene: Scene, dtype: torch.dtype = torch.float32) -> Scene:
+    drawn = Splats(*(None if t is None else t.to("cuda", dtype) for t in scene.splats))
+    view = scene.view._replace(
+        world_to_camera=scene.view.world_to_camera.to("cuda", dtype),
+        intrinsics=scene.view.intrinsics.to("cuda", dtype),
+    )
+    return Scene(drawn, view, scene.background.to("cuda", dtype))
+
+
+def on_cpu(scene: Scene) -> Scene:
+    """What the GPU draws, rounded to float32 and all."""
+    view = scene.view._replace(
+        world_to_camera=scene.view.world_to_camera.cpu(), intrinsics=scene.view.intrinsics.cpu()
+    )
+    drawn = Splats(*(None if t is None else t.cpu() for t in scene.splats))
+    return Scene(drawn, view, scene.background.cpu())
+
+
+def assert_equals_reference(scene: Scene, own_order: bool = True) -> None:
+    """Compare image, depth, alpha, radii and every gradient, with the back-end's own depth order."""
+    scene = on_gpu(scene)
+    result, gradients = render_with_gradients(rasterize, scene, torch.float32)
+    order = cuda.draw_order(scene.splats, scene.view).cpu() if own_order else None
+    truth, true_gradients = render_with_gradients(
+        reference.rasterize, on_cpu(scene), torch.float64, order=order
+    )
+    assert ((result.radii.cpu() - truth.radii).abs() > 1).sum() == 0
+    for field in ("image", "depth", "alpha"):
+        value, true_value = getattr(result, field).cpu(), getattr(truth, field)
+        assert value.dtype == torch.float32 and value.shape == true_value.shape
+        scale = max(1.0, true_value.abs().max().item())
+        wrong = ((value - true_value).abs() > 1e-4 * scale).double().mean().item()
+        assert wrong <= (1e-4 if own_order else 5e-3), (field, wrong)
+    for key, gradient in gradients.items():
+        assert relative_error(gradient.cpu(), true_gradients[key]) < 1e-3, key
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_cuda_equals_reference(name):
+    assert_equals_reference(SCENES[name]())
+
+
+@pytest.mark.parametrize("name", ["many", "degree 3", "cov3d and colors"])
+def test_cuda_equals_reference_in_their_own_orders(name):
+    assert_equals_reference(SCENES[name](), own_order=False)
+
+
+@pytest.mark.parametrize("num", [1, 2, 33, 5000])
+def test_any_number_of_gaussians(num):
+    assert_equals_reference(Scene(splats(num, size=0.05), camera(96, 80), torch.rand(3).double()))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 1), (1, 33), (200, 130)])
+def test_any_size(size):
+    assert_equals_reference(Scene(splats(100), camera(*size), torch.rand(3).double()))
+
+
+def test_large_image_of_many_gaussians_is_finite_and_agrees_with_the_cpu():
+    scene = Scene(splats(300_000, size=0.004), camera(2048, 2048), torch.rand(3).double())
+    result, gradients = render_with_gradients(rasterize, on_gpu(scene), torch.float32)
+    truth, true_gradients = render_with_gradients(rasterize, scene, torch.float32)
+    # own orders: neighbours in z swap where float32 cannot tell them apart
+    assert ((result.image.cpu() - truth.image).abs() > 1e-4).double().mean() < 5e-3
+    for key, gradient in gradients.items():
+        assert relative_error(gradient.cpu(), true_gradients[key]) < 1e-2, key
+
+
+def test_image_is_the_same_bit_for_bit():
+    scene = on_gpu(Scene(splats(5000, size=0.1), camera(200, 150), torch.rand(3).double()))
+    first = rasterize(*scene)
+    for _ in range(5):
+        assert all(torch.equal(a, b) for a, b in zip(rasterize(*scene), first))
+
+
+@pytest.mark.parametrize("per_view", [False, True, "mixed"])
+def test_batch_equals_loop(per_view):
+    num_views = 3
+    scene = on_gpu(SCENES["many"]())
+    cameras = scene.view.world_to_camera.repeat(num_views, 1, 1)
+    cameras[:, :3, 3] += 0.1 * torch.randn(num_views, 3, device="cuda")
+    intrinsics = scene.view.intrinsics * (1 + 0.1 * torch.rand(num_views, 1, device="cuda"))
+    view = scene.view._replace(world_to_camera=cameras, intrinsics=intrinsics)
+    sets = {name: t for name, t in scene.splats._asdict().items() if t is not None}
+    for name in sets:
+        if per_view is True or (per_view == "mixed" and name in ("means", "opacities")):
+            sets[name] = sets[name] + 0.01 * torch.rand(num_views, *sets[name].shape, device="cuda")
+    leaves = {**sets, "world_to_camera": cameras, "intrinsics": intrinsics, "background": scene.background}
+    leaves["means2d"] = torch.zeros(num_views, 1500, 3, device="cuda")
+
+    def run(backend, device):
+        own = {name: t.detach().to(device, copy=True).requires_grad_() for name, t in leaves.items()}
+        result = draw(rasterize, scene._replace(view=view), own, backend=backend)
+        return result, torch.autograd.grad(random_loss(result), list(own.values()))
+
+    result, gradients = run("cuda", "cuda")
+    truth, true_gradients = run("cpu", "cpu")
+    assert result.image.shape == (num_views, 3, 48, 64) and result.radii.shape == (num_views, 1500)
+    assert ((result.image.cpu() - truth.image).abs() > 1e-4).double().mean() < 5e-3
+    for name, gradient, truth in zip(leaves, gradients, true_gradients):
+        assert gradient.shape == truth.shape
+        assert relative_error(gradient.cpu(), truth) < 1e-2, name
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_overflowing_lists_are_drawn_and_reported_and_grow(monkeypatch, capsys, flat):
+    num = 2000
+    drawn = splats(num, size=0.1)
+    if flat:  # all at one depth: nothing but the index tells them apart
+        drawn = drawn._replace(means=drawn.means * torch.tensor([1.0, 1.0, 0.0]))
+    scene = Scene(drawn, camera(40, 30), torch.rand(3).double())
+    kept = device.device_of(0)
+    monkeypatch.setattr(kept, "_least_capacity", 512)
+    monkeypatch.setattr(kept, "capacity", lambda *_: 256)
+    truth = rasterize(*on_gpu(scene))
+    assert_equals_reference(scene)
+    torch.cuda.synchronize()
+    monkeypatch.undo()
+    monkeypatch.setattr(kept, "_least_capacity", 512)
+    capsys.readouterr()
+    assert kept.capacity(num, 10_000, 1) >= 1024
+    assert "more than its list could hold" in capsys.readouterr().err
+    result = rasterize(*on_gpu(scene))
+    assert torch.equal(result.image, truth.image)
+
+
+def test_cuda_graph_draws_what_eager_draws():
+    scene = on_gpu(SCENES["many"]())
+    leaves = leaves_of(scene, torch.float32)
+    weights = torch.randn(3, 48, 64, device="cuda")
+
+    def step():
+        result = draw(rasterize, scene, leaves)
+        return result.image, *torch.autograd.grad(result.image, list(leaves.values()), weights)
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.no_grad():
+        leaves["means"] += 0.05
+    graph.replay()
+    graph.replay()
+    for value, truth in zip(captured, step()):
+        assert relative_error(value, truth) < 1e-4
+
+
+def test_streams_and_threads_draw_at_once():
+    names = ["many", "degree 3", "needles", "wide"]
+    alone = [rasterize(*on_gpu(SCENES[name]())).image for name in names]
+    inputs = [on_gpu(SCENES[name]()) for name in names]
+    torch.cuda.synchronize()
+    wrong = []
+
+    def work(index):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(20):
+                if not torch.equal(rasterize(*inputs[index]).image, alone[index]):
+                    wrong.append(names[index])
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(len(names))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_other_dtypes_are_converted_and_results_come_in_theirs(dtype):
+    scene = SCENES["degree 3"]()
+    result = rasterize(*on_gpu(scene, dtype))
+    assert result.image.dtype == result.depth.dtype == dtype and result.radii.dtype == torch.int32
+    assert relative_error(result.image.cpu(), rasterize(*scene).image) < 1e-2
+
+
+def test_inputs_that_are_not_contiguous_or_aligned():
+    scene = on_gpu(SCENES["degree 3"]())
+    truth = rasterize(*scene)
+
+    def awkward(t):
+        buffer = torch.empty(t.numel() + 1, device="cuda")
+        buffer[1:] = t.flatten()
+        return buffer[1:].view(t.shape)
+
+    drawn = Splats(*(None if t is None else awkward(t) for t in scene.splats))
+    drawn = drawn._replace(means=scene.splats.means.T.contiguous().T, opacities=drawn.opacities[:, None])
+    view = scene.view._replace(world_to_camera=scene.view.world_to_camera.T.contiguous().T)
+    assert torch.equal(rasterize(drawn, view, scene.background).image, truth.image)
+
+
+def test_gradients_survive_checkpointing():
+    from torch.utils.checkpoint import checkpoint
+
+    scene = on_gpu(SCENES["degree 3"]())
+    leaves = leaves_of(scene, torch.float32)
+    truth = torch.autograd.grad(draw(rasterize, scene, leaves).image.square().sum(), leaves["means"])[0]
+    image = checkpoint(lambda: draw(rasterize, scene, leaves).image, use_reentrant=False)
+    value = torch.autograd.grad(image.square().sum(), leaves["means"])[0]
+    assert relative_error(value, truth) < 1e-5
+
+
+def test_tensors_on_different_devices_are_refused():
+    scene = on_gpu(SCENES["degree 3"]())
+    with pytest.raises(ValueError, match=r"splats\.opacities: is on cpu, but splats\.means is on cuda"):
+        rasterize(scene.splats._replace(opacities=scene.splats.opacities.cpu()), *scene[1:])
+
+
+def test_family_camera_is_made_by_one_kernel():
+    from tests.rasterizer.test_family import settings_of
+
+    view = camera(center=(20.0, 19.0))
+    settings = settings_of(view)
+    made = cuda.family_view(settings.viewmatrix.float().cuda(), settings.projmatrix.float().cuda(), 45, 34)
+    assert isinstance(made, View) and relative_error(made.intrinsics.cpu(), view.intrinsics) < 1e-5
+    assert relative_error(made.world_to_camera.cpu(), view.world_to_camera) < 1e-6
