@@ -171,6 +171,8 @@ def install_runtime(state: dict, wanted_torch: dict[str, str]) -> None:
     own_constraints.write_text("\n".join(pins) + "\n")
     name = Group.RUNTIME.value
     install(*WHEELS_ONLY, "-r", ROOT / name, "-c", own_constraints, doing=f"{name} with torch {version}")
+    if cuda := torch_cuda():  # NVRTC and the bindings that compile the rasterizer's kernels at first use
+        install(*WHEELS_ONLY, f"cuda-core[cu{cuda}]>=1.0", doing=f"cuda-core for CUDA {cuda}")
     if gpu_driver and not sees_gpu():
         print(
             f"note: torch {version} cannot use the GPU (driver {gpu_driver}): everything will run on the CPU."
@@ -220,6 +222,13 @@ def torch_version(python: Path | str) -> str | None:
     version = subprocess.run([python, "-c", probe], capture_output=True, text=True).stdout.strip()
     numbers = re.match(r"(\d+)\.(\d+)", version)
     return version if numbers and tuple(map(int, numbers.groups())) >= OLDEST_TORCH else None
+
+
+def torch_cuda() -> str | None:
+    """Return the major CUDA version that .venv's torch was built with, or None for a CPU build."""
+    probe = "import torch; print((torch.version.cuda or '').partition('.')[0])"
+    answer = subprocess.run([interpreter(VENV), "-c", probe], capture_output=True, text=True)
+    return answer.stdout.strip() or None
 
 
 def nvidia_driver() -> str | None:

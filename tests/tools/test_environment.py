@@ -19,6 +19,7 @@ class Machine:
         self.torch: str | None = None  # in .venv
         self.system_torch: str | None = None
         self.driver: str | None = None
+        self.cuda: str | None = None  # major version of .venv's torch
         self.fails_on: str | None = None  # a word; a call that has it fails
         self.pip_says = ""
 
@@ -64,6 +65,7 @@ def machine(tmp_path, monkeypatch):
     fake = Machine()
     replaced |= {"install": fake.install, "torch_version": fake.torch_version, "sees_gpu": lambda: True}
     replaced["nvidia_driver"] = lambda: fake.driver
+    replaced["torch_cuda"] = lambda: fake.cuda
     for name, value in replaced.items():
         monkeypatch.setattr(environment, name, value)
     monkeypatch.setattr(environment.subprocess, "run", make_empty_venv)
@@ -162,6 +164,13 @@ def test_with_gpu_the_default_build_is_taken(machine):
     machine.driver = "580.1"
     environment.ensure(Group.RUNTIME)
     assert machine.calls[0] == ["torch==2.13.0"]
+
+
+@pytest.mark.parametrize("cuda", ["12", "13"])
+def test_a_cuda_build_of_torch_gets_the_compiler_of_its_cuda(machine, cuda):
+    machine.driver, machine.cuda = "580.1", cuda
+    environment.ensure(Group.RUNTIME)
+    assert f"cuda-core[cu{cuda}]>=1.0" in machine.calls[-1]
 
 
 def test_gpu_that_torch_cannot_use_is_said(machine, monkeypatch, capsys):
