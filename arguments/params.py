@@ -201,7 +201,7 @@ class OptimizationParams:
     )
     expression_noise: float = option(
         0.0,
-        "noise on the expressions while training, in shares of each coefficient's spread over the clip; "
+        "noise on expressions and conditioning poses while training, in shares of their spread over the clip; "
         "not the published method",
         low=0,
     )

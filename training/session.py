@@ -53,6 +53,8 @@ class Session:
         self.train_frames = self._frames(config, self.split.train)
         self.cameras = self.train_frames.cameras
         self.spread = self.train_frames.expressions.std(dim=0, correction=0)  # [E]
+        poses = torch.stack([camera.world_to_camera for camera in self.cameras])
+        self.pose_spread = poses.std(dim=0, correction=0)  # [4, 4]
         check_free_memory(self.device)
 
         torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
@@ -128,15 +130,17 @@ class Session:
         self.train_frames.prefetch(state.sampler.upcoming(PREFETCHED_FRAMES))
         position = state.sampler.next()
         frame = self.train_frames[position]
-        camera, expression, image, background = frame.camera, frame.expression, frame.image, self.background
+        camera, expression, head_pose = frame.camera, frame.expression, frame.camera.world_to_camera
+        image, background = frame.image, self.background
         if state.poses is not None:
             camera = camera.posed(state.poses(position, camera.world_to_camera))
         if p.expression_noise:
             expression = disturbed(expression, self.spread, p.expression_noise, state.generator)
+            head_pose = disturbed(head_pose, self.pose_spread, p.expression_noise, state.generator)
         if p.random_background:
             background = torch.rand(3, generator=state.generator).to(self.device, non_blocking=True)
             image = on_background(frame, self.background, background)
-        return TrainingView(camera, expression, frame.camera.world_to_camera, image, background)
+        return TrainingView(camera, expression, head_pose, image, background)
 
     def report(self, iteration: int, loss: Tensor, image: Tensor, truth: Tensor) -> None:
         """Show how it goes. Raises UserError where the loss is no number any more."""

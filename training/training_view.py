@@ -14,7 +14,7 @@ class TrainingView(NamedTuple):
 
     camera: Camera
     expression: Tensor  # [E]
-    head_pose: Tensor  # [4, 4] world-to-camera as tracked: all that a held-out frame has
+    head_pose: Tensor  # [4, 4] world-to-camera as tracked (all that a held-out frame has) and disturbed
     image: Tensor  # [3, H, W] the truth, on `background`
     background: Tensor  # [3]
 
@@ -24,7 +24,7 @@ def on_background(frame: Frame, old: Tensor, new: Tensor) -> Tensor:
     return frame.image + (new - old)[:, None, None] * (1 - frame.matte)
 
 
-def disturbed(expression: Tensor, spread: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """An expression [E] with noise of `noise` times the spread [E] of each coefficient over the clip."""
-    sample = torch.randn(len(expression), generator=generator)
-    return expression + noise * spread * sample.to(expression.device, non_blocking=True)
+def disturbed(signal: Tensor, spread: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """An expression or a pose with noise of `noise` times the spread of each number over the clip."""
+    sample = torch.randn(signal.shape, generator=generator)
+    return signal + noise * spread * sample.to(signal.device, non_blocking=True)
