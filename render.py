@@ -51,7 +51,7 @@ def render_set(config, name: str, views, avatar, background) -> None:
     progress = Progress(len(views), f"rendering {name}", quiet=config.render.quiet)
     with RenderWriter(folder, **options) as writer, progress, torch.no_grad():
         for index, view in enumerate(views):
-            splats = avatar.head(view.camera, view.expression, view.head_pose)
+            splats = avatar.head(view.camera, view.expression, view.head_pose, view.torso)
             drawn = render(view.camera, splats, background, pipeline=config.pipeline)
             scores = writer.write(index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id)
             progress.update(**({"PSNR": float(scores.psnr)} if scores else {}))

@@ -40,7 +40,7 @@ def train(session) -> None:
         head.active_sh_degree = min(iteration // schedule.sh_increase_interval, config.model.sh_degree)
 
         view = session.next_view()
-        splats = head(view.camera, view.expression, view.head_pose)
+        splats = head(view.camera, view.expression, view.head_pose, view.torso, view.noise)
         means2d = torch.zeros_like(splats.means, requires_grad=True)
         drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=session.pipeline)
         loss = session.loss(drawn.image, view.image)

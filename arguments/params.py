@@ -122,6 +122,15 @@ class NetworkParams:
         False,
         "let the deformation see the head pose too, so that the torso follows; not the published method",
     )
+    torso_membership: bool = option(
+        False,
+        "each Gaussian learns how far it follows the torso, which stands before the camera, not the head; "
+        "not the published method",
+    )
+    torso_tracking: bool = option(
+        False,
+        "let the torso's own motion (torso_transform in the data) drive it; not the published method",
+    )
     start_in_hull: bool = option(
         False,
         "start inside the visual hull of the mattes, not in the whole cube; not the published method",
@@ -201,7 +210,7 @@ class OptimizationParams:
     )
     expression_noise: float = option(
         0.0,
-        "noise on expressions and conditioning poses while training, in shares of their spread over the clip; "
+        "noise on expressions and conditioning poses while training, in shares of their spread in the clip; "
         "not the published method",
         low=0,
     )

@@ -38,6 +38,7 @@ class Frame(NamedTuple):
     expression: Tensor  # [E]
     image: Tensor  # [3, H, W] float32 in [0, 1], on the background
     matte: Tensor  # [H, W] float32 in [0, 1]
+    torso: Tensor | None = None  # [4, 4] the torso's own motion, where the data have it
 
 
 def resolve_size(width: int, height: int, resolution: int) -> tuple[int, int]:
@@ -120,6 +121,10 @@ class FrameDataset:
         expressions = np.array([record.expression for record in self.records], np.float32)
         self.expressions = torch.from_numpy(expressions).to(self.device)  # [F, E]
         self.cameras = tuple(self._camera(record) for record in self.records)
+        self.torsos = tuple(
+            None if record.torso is None else torch.from_numpy(record.torso).float().to(self.device)
+            for record in self.records
+        )
 
         self.data_device = self._place(data_device)
         budget = _budget(self.data_device) if cache_bytes is None else cache_bytes
@@ -149,6 +154,7 @@ class FrameDataset:
             expression=self.expressions[position],
             image=image.contiguous(),
             matte=matte.contiguous(),
+            torso=self.torsos[position],
         )
 
     def prefetch(self, positions: Iterable[int]) -> None:

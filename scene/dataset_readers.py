@@ -39,6 +39,7 @@ class FrameRecord:
     parsing_path: Path | None  # None unless only the head is wanted
     expression: np.ndarray  # [E] float32
     camera_to_world: np.ndarray  # [4, 4] float64, OpenGL axes
+    torso: np.ndarray | None = None  # [4, 4] float64, torso_transform: camera space, OpenGL axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +119,8 @@ def read_clip(source_path: Path | str, only_head: bool = False) -> Clip:
     names = _expression_names(json_path, document, expressions.shape[1])
     poses = [_pose(json_path, entry, i) for entry, i in zip(entries, image_ids, strict=True)]
 
+    torsos = _torsos(json_path, entries, image_ids)
+
     mask_offset = int((root / "mask" / f"{max(image_ids) + 1}.png").is_file())
     example = f"mask/{max(image_ids) + 1}.png {'exists' if mask_offset else 'does not exist'}"
     notes = (f"masks: mask/<img_id{' + 1' * mask_offset}>.png, because {example}",)
@@ -129,8 +132,9 @@ def read_clip(source_path: Path | str, only_head: bool = False) -> Clip:
             parsing_path=root / "parsing" / f"{i}.png" if only_head else None,
             expression=expression,
             camera_to_world=pose,
+            torso=torso,
         )
-        for i, expression, pose in zip(image_ids, expressions, poses, strict=True)
+        for i, expression, pose, torso in zip(image_ids, expressions, poses, torsos, strict=True)
     )
     check_image_files(
         images=[frame.image_path for frame in frames],
@@ -247,16 +251,33 @@ def _expression_names(path: Path, document: dict, length: int) -> tuple[str, ...
     return tuple(names)
 
 
+def _torsos(path: Path, entries: list[dict], image_ids: list[int]) -> list[np.ndarray | None]:
+    """The optional torso_transform of every frame: of all or of none."""
+    if not any("torso_transform" in entry for entry in entries):
+        return [None] * len(entries)
+    return [_rigid(path, entry, i, "torso_transform") for entry, i in zip(entries, image_ids, strict=True)]
+
+
 def _pose(path: Path, entry: dict, image_id: int) -> np.ndarray:  # [4, 4] float64
-    where = f"{path}: img_id {image_id}: transform_matrix"
-    pose = _array(entry, "transform_matrix", where, "4 x 4 numbers")
+    pose = _rigid(path, entry, image_id, "transform_matrix")
+    if pose[:3, 3] @ pose[:3, 2] <= 0:  # depth of the origin; the camera looks down its -z
+        raise UserError(
+            f"{path}: img_id {image_id}: transform_matrix: the head (the origin) is not in front of the "
+            "camera; expected camera-to-world with OpenGL axes (x right, y up, looking down -z)"
+        )
+    return pose
+
+
+def _rigid(path: Path, entry: dict, image_id: int, key: str) -> np.ndarray:  # [4, 4] float64
+    where = f"{path}: img_id {image_id}: {key}"
+    pose = _array(entry, key, where, "4 x 4 numbers")
     if pose.shape != (4, 4):
         raise UserError(f"{where}: expected 4 x 4 numbers, found shape {list(pose.shape)}")
     if not np.isfinite(pose).all():
         raise UserError(f"{where}: expected finite numbers, found {_NOT_FINITE}")
     if np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
         raise UserError(f"{where}: last row: expected 0 0 0 1, found {' '.join(f'{v:g}' for v in pose[3])}")
-    rotation, position = pose[:3, :3], pose[:3, 3]
+    rotation = pose[:3, :3]
     error = np.abs(rotation.T @ rotation - np.eye(3)).max()
     if error > ROTATION_TOLERANCE:
         raise UserError(
@@ -265,11 +286,6 @@ def _pose(path: Path, entry: dict, image_id: int) -> np.ndarray:  # [4, 4] float
         )
     if np.linalg.det(rotation) < 0:
         raise UserError(f"{where}: rotation has determinant -1, a mirror image; expected +1")
-    if position @ rotation[:, 2] <= 0:  # depth of the origin; the camera looks down its -z
-        raise UserError(
-            f"{where}: the head (the origin) is not in front of the camera; "
-            "expected camera-to-world with OpenGL axes (x right, y up, looking down -z)"
-        )
     return pose
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scene.blendshapes import OFFSET_SIZE
 from scene.derivation import initial_tau
+from scene.torso import initial_membership
 from simple_knn._C import distCUDA2
 
 
@@ -21,7 +22,7 @@ def points_in_cube(half_side: float, num_points: int, generator: torch.Generator
 class GaussianModel(nn.Module):
     """N Gaussians: `xyz` [N, 3], `log_scale` [N, 3], `rotation` [N, 4] (wxyz, not normalised), `tau` [N, K,
     4] on (S^3)^K, `opacity_offset` [N] (added to the decoded opacity logit), `blendshapes` [N, B, 14] (B may
-    be 0)."""
+    be 0), `torso_logit` [N, 1] (how far it belongs to the torso; [N, 0] without)."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class GaussianModel(nn.Module):
         tau: Tensor,
         opacity_offset: Tensor,
         blendshapes: Tensor,
+        torso_logit: Tensor,
     ) -> None:
         super().__init__()
         self.xyz = nn.Parameter(xyz)
@@ -39,14 +41,17 @@ class GaussianModel(nn.Module):
         self.tau = geoopt.ManifoldParameter(tau, manifold=geoopt.Sphere())
         self.opacity_offset = nn.Parameter(opacity_offset)
         self.blendshapes = nn.Parameter(blendshapes)
+        self.torso_logit = nn.Parameter(torso_logit)
 
     def __len__(self) -> int:
         return self.xyz.shape[0]
 
     @classmethod
-    def empty(cls, num_gaussians: int, num_derivations: int, num_blendshapes: int = 0) -> "GaussianModel":
+    def empty(
+        cls, num_gaussians: int, num_derivations: int, num_blendshapes: int = 0, has_torso: bool = False
+    ) -> "GaussianModel":
         """Uninitialised rows of the right shapes, to load a state dict into."""
-        shapes = ((3,), (3,), (4,), (num_derivations, 4), (), (num_blendshapes, OFFSET_SIZE))
+        shapes = ((3,), (3,), (4,), (num_derivations, 4), (), (num_blendshapes, OFFSET_SIZE), (has_torso,))
         return cls(*(torch.zeros(num_gaussians, *shape) for shape in shapes))
 
     @classmethod
@@ -57,11 +62,12 @@ class GaussianModel(nn.Module):
         half_side: float,
         generator: torch.Generator | None = None,
         num_blendshapes: int = 0,
+        has_torso: bool = False,
     ) -> "GaussianModel":
         """Points uniform in the cube [-half_side, half_side]^3; isotropic scales from the 3 nearest
         neighbours."""
         xyz = points_in_cube(half_side, num_gaussians, generator)
-        return cls.from_points(xyz, num_derivations, generator, num_blendshapes)
+        return cls.from_points(xyz, num_derivations, generator, num_blendshapes, has_torso)
 
     @classmethod
     def from_points(
@@ -70,6 +76,7 @@ class GaussianModel(nn.Module):
         num_derivations: int,
         generator: torch.Generator | None = None,
         num_blendshapes: int = 0,
+        has_torso: bool = False,
     ) -> "GaussianModel":
         """Gaussians at given places [N, 3], as wide as the RMS distance to the 3 nearest neighbours."""
         squared_distance = distCUDA2(xyz).clamp_min(1e-10)  # [N]
@@ -79,7 +86,8 @@ class GaussianModel(nn.Module):
         tau = initial_tau(len(xyz), num_derivations, generator)
         # Not zero: with zero bases the blend weights would get no gradient.
         blendshapes = 1e-3 * torch.randn(len(xyz), num_blendshapes, OFFSET_SIZE, generator=generator)
-        return cls(xyz, log_scale, rotation, tau, torch.zeros(len(xyz)), blendshapes)
+        torso_logit = initial_membership(xyz) if has_torso else xyz.new_zeros(len(xyz), 0)
+        return cls(xyz, log_scale, rotation, tau, torch.zeros(len(xyz)), blendshapes, torso_logit)
 
     @torch.no_grad()
     def gather_rows(self, rows: Tensor) -> dict[str, Tensor]:
@@ -97,3 +105,4 @@ class GaussianModel(nn.Module):
         self.tau = geoopt.ManifoldParameter(tensors["tau"], manifold=geoopt.Sphere())
         self.opacity_offset = nn.Parameter(tensors["opacity_offset"])
         self.blendshapes = nn.Parameter(tensors["blendshapes"])
+        self.torso_logit = nn.Parameter(tensors["torso_logit"])

@@ -17,6 +17,7 @@ from scene.decoder import HierarchicalDecoder
 from scene.deformation import DeformationField
 from scene.derivation import derive
 from scene.gaussian_model import GaussianModel
+from scene.torso import follow_torso, torso_motion
 from scene.triplane import TriPlane
 
 
@@ -39,6 +40,8 @@ class Architecture:
     expression_gain: float = 1.0  # factor on the coefficients on their way into the networks
     pose_conditioning: bool = False  # the driving signal holds the head pose too
     num_blendshapes: int = 0  # offsets of its own that each Gaussian has
+    torso_membership: bool = False  # each Gaussian learns how far it follows the torso, not the head
+    torso_tracking: bool = False  # the torso's own motion is known, and in the driving signal
 
 
 POSE_CODE_SIZE = 12
@@ -58,7 +61,7 @@ class GaussianHead(nn.Module):
         self.deforms = True  # False during warm-up: all offsets are zero
         self.gaussians = gaussians
         self.register_buffer("mean_pose", torch.eye(4)[:3])  # [3, 4] world-to-camera; of the training frames
-        signal_size = a.expression_size + POSE_CODE_SIZE * a.pose_conditioning
+        signal_size = a.expression_size + POSE_CODE_SIZE * (a.pose_conditioning + a.torso_tracking)
         self.deformation = DeformationField(
             signal_size, a.deformation_depth, a.deformation_width, a.position_frequencies
         )
@@ -69,18 +72,27 @@ class GaussianHead(nn.Module):
         )
         self.blendshapes = Blendshapes(signal_size, a.num_blendshapes) if a.num_blendshapes else None
 
-    def forward(self, camera: Camera, expression: Tensor, head_pose: Tensor | None = None) -> Splats:
+    def forward(
+        self,
+        camera: Camera,
+        expression: Tensor,
+        head_pose: Tensor | None = None,
+        torso: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Splats:
         """The splats of one expression [E] as seen from `camera` (colour and opacity hold for this view).
 
         `head_pose` [3 or 4, 4] is the world-to-camera pose in which the head was *filmed*: with
-        `pose_conditioning` the torso follows it, wherever one looks from; None is the mean pose of the clip.
-        Models without that ignore it.
+        `pose_conditioning` or `torso_membership` the torso follows it, wherever one looks from; None is the
+        mean pose of the clip. `torso` [4, 4] is the torso's own motion (scene/torso.py), None is rest. Models
+        without these ignore them. `noise` [D] is added to the driving signal, in training.
         """
         gaussians = self.gaussians
         xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
         opacity_offset, blend = gaussians.opacity_offset, None
         if self.deforms:
-            signal = self._driving_signal(expression, head_pose)  # [D]
+            signal = self.driving_signal(expression, head_pose, torso)  # [D]
+            signal = signal if noise is None else signal + noise
             offsets = [self.deformation(xyz, signal)]
             if self.blendshapes is not None:
                 blend = self.blendshapes(gaussians.blendshapes, signal)
@@ -93,6 +105,11 @@ class GaussianHead(nn.Module):
                     log_scale + offset.log_scale,
                 )
         features = self.triplane(derive(xyz, gaussians.tau))  # [N, C]
+        if self.architecture.torso_membership and head_pose is not None:
+            tracked = torso if self.architecture.torso_tracking else None
+            motion = torso_motion(head_pose, self.mean_pose, tracked)
+            membership = torch.sigmoid(gaussians.torso_logit)
+            xyz, rotation = follow_torso(xyz, rotation, membership, motion)
         directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
         decoded = self.decoder(features, directions, self.active_sh_degree)
         return Splats(
@@ -103,13 +120,22 @@ class GaussianHead(nn.Module):
             sh=decoded.sh if blend is None else _with_dc_offset(decoded.sh, blend.color),
         )
 
-    def _driving_signal(self, expression: Tensor, head_pose: Tensor | None) -> Tensor:
+    def driving_signal(
+        self, expression: Tensor, head_pose: Tensor | None = None, torso: Tensor | None = None
+    ) -> Tensor:
         """What moves the Gaussians: [D]. No coefficient is divided by its spread: many hardly vary."""
-        expression = self.architecture.expression_gain * expression
-        if not self.architecture.pose_conditioning:
-            return expression
-        offset = torch.zeros_like(self.mean_pose) if head_pose is None else head_pose[:3] - self.mean_pose
-        return torch.cat([expression, POSE_GAIN * offset.flatten()])
+        parts = [self.architecture.expression_gain * expression]
+        if self.architecture.pose_conditioning:
+            parts.append(self._offset(head_pose, self.mean_pose))
+        if self.architecture.torso_tracking:
+            parts.append(self._offset(torso, torch.eye(4, device=expression.device)[:3]))
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    @staticmethod
+    def _offset(pose: Tensor | None, usual: Tensor) -> Tensor:  # [12]
+        if pose is None:
+            return torch.zeros_like(usual).flatten()
+        return POSE_GAIN * (pose[:3] - usual).flatten()
 
     def metadata(self) -> dict:
         """What, besides the weights, makes this model: enough for `from_state` to build it again."""
@@ -124,7 +150,10 @@ class GaussianHead(nn.Module):
         """Build a head from `state_dict()` and `metadata()`."""
         architecture = Architecture(**metadata["architecture"])
         gaussians = GaussianModel.empty(
-            len(state["gaussians.xyz"]), architecture.num_derivations, architecture.num_blendshapes
+            len(state["gaussians.xyz"]),
+            architecture.num_derivations,
+            architecture.num_blendshapes,
+            architecture.torso_membership,
         )
         head = cls(architecture, gaussians)
         head.load_state_dict(state)

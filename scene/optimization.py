@@ -45,6 +45,7 @@ def schedules(params: OptimizationParams) -> dict[str, Schedule]:
         "log_scale": constant(p.scaling_lr),
         "rotation": constant(p.rotation_lr),
         "opacity_offset": constant(p.opacity_lr),
+        "torso_logit": constant(p.opacity_lr),
         "tau": log_linear(p.tau_lr_init, p.tau_lr_final, p.tau_lr_max_steps),
         "deformation": log_linear(p.deformation_lr_init, p.deformation_lr_final, p.deformation_lr_max_steps),
         "blendshapes": log_linear(p.blendshape_lr_init, p.blendshape_lr_final, p.deformation_lr_max_steps),

@@ -220,6 +220,7 @@ def test_damaged_model_is_one_line(trained, tmp_path, capsys):
 DEPARTURES = [
     *("--start_in_hull", "--random_background", "--expression_noise", "0.1", "--pose_refinement_lr", "1e-4"),
     *("--average_decay", "0.9", "--blendshape_decay", "0.1", "--num_blendshapes", "4"),
+    "--torso_membership",
 ]
 
 

@@ -54,7 +54,7 @@ def evaluate(
     frames.prefetch(range(len(frames)))
     for i in track(range(len(frames)), len(frames), f"evaluating {name}", quiet=quiet):
         frame = frames[i]
-        splats = head(frame.camera, frame.expression, frame.camera.world_to_camera)
+        splats = head(frame.camera, frame.expression, frame.camera.world_to_camera, frame.torso)
         rendered = render(frame.camera, splats, background, pipeline=pipeline)
         scores = score(rendered.image, frame.image)
         views.append(ViewScores(frame.image_id, *(float(value) for value in scores)))

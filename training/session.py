@@ -27,7 +27,7 @@ from training.export import save_cameras, save_initial_points, save_point_cloud
 from training.loss import TrainingLoss
 from training.run_folder import RunFolder
 from training.state import TrainingState, architecture_for
-from training.training_view import TrainingView, disturbed, on_background
+from training.training_view import TrainingView, on_background, signal_noise
 from utils.checkpoint import find_iteration
 from utils.errors import UserError
 from utils.metrics import psnr
@@ -52,14 +52,12 @@ class Session:
         self.split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
         self.train_frames = self._frames(config, self.split.train)
         self.cameras = self.train_frames.cameras
-        self.spread = self.train_frames.expressions.std(dim=0, correction=0)  # [E]
-        poses = torch.stack([camera.world_to_camera for camera in self.cameras])
-        self.pose_spread = poses.std(dim=0, correction=0)  # [4, 4]
         check_free_memory(self.device)
 
         torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
         self.config = config
         self.state = self._start()
+        self.signal_spread = self._signal_spread()
         self.folder = RunFolder(config)
         self.log = self.folder.log
         self._announce()
@@ -130,17 +128,17 @@ class Session:
         self.train_frames.prefetch(state.sampler.upcoming(PREFETCHED_FRAMES))
         position = state.sampler.next()
         frame = self.train_frames[position]
-        camera, expression, head_pose = frame.camera, frame.expression, frame.camera.world_to_camera
-        image, background = frame.image, self.background
+        camera, image, background, noise = frame.camera, frame.image, self.background, None
         if state.poses is not None:
             camera = camera.posed(state.poses(position, camera.world_to_camera))
         if p.expression_noise:
-            expression = disturbed(expression, self.spread, p.expression_noise, state.generator)
-            head_pose = disturbed(head_pose, self.pose_spread, p.expression_noise, state.generator)
+            noise = signal_noise(self.signal_spread, p.expression_noise, state.generator)
         if p.random_background:
             background = torch.rand(3, generator=state.generator).to(self.device, non_blocking=True)
             image = on_background(frame, self.background, background)
-        return TrainingView(camera, expression, head_pose, image, background)
+        return TrainingView(
+            camera, frame.expression, frame.camera.world_to_camera, frame.torso, noise, image, background
+        )
 
     def report(self, iteration: int, loss: Tensor, image: Tensor, truth: Tensor) -> None:
         """Show how it goes. Raises UserError where the loss is no number any more."""
@@ -246,6 +244,14 @@ class Session:
         architecture = architecture_for(config, self.clip, self.cameras)
         return TrainingState.fresh(config, architecture, self.cameras, self.device, self._hull_mattes())
 
+    def _signal_spread(self) -> Tensor:
+        """How much each number of the driving signal varies over the training frames: [D]."""
+        frames = self.train_frames
+        drives = zip(frames.expressions, frames.cameras, frames.torsos, strict=True)
+        head = self.state.head
+        signals = [head.driving_signal(e, camera.world_to_camera, torso) for e, camera, torso in drives]
+        return torch.stack(signals).std(dim=0, correction=0)
+
     def _hull_mattes(self) -> dict[int, Tensor]:
         """Mattes of some training frames by position, where the start is to be in their hull."""
         if not self.config.network.start_in_hull:
@@ -274,7 +280,7 @@ class Session:
         frame = self.train_frames[0]
 
         def step() -> None:
-            splats = head(frame.camera, frame.expression, frame.camera.world_to_camera)
+            splats = head(frame.camera, frame.expression, frame.camera.world_to_camera, frame.torso)
             drawn = render(frame.camera, splats, self.background, pipeline=self.pipeline)
             self.loss(drawn.image, frame.image).backward()
             optimizer.step()

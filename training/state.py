@@ -22,6 +22,7 @@ from scene.gaussian_model import GaussianModel, points_in_cube
 from scene.head_model import Architecture, GaussianHead
 from scene.optimization import HeadOptimizer, schedules
 from scene.pose_refinement import PoseRefinement
+from scene.torso import nearest_rigid
 from scene.visual_hull import points_in_hull
 from training.averaging import WeightAverage
 from training.sampler import EpochSampler
@@ -61,7 +62,8 @@ class TrainingState:
         torch.manual_seed(config.run.seed)  # the layers of torch.nn draw from the global generator
         generator = torch.Generator().manual_seed(config.run.seed)
         num, half_side = config.network.initial_gaussians, architecture.half_side
-        sizes = architecture.num_derivations, generator, architecture.num_blendshapes
+        a = architecture
+        sizes = a.num_derivations, generator, a.num_blendshapes, a.torso_membership
         if mattes:
             seen = [cameras[i] for i in mattes]
             points = points_in_hull(seen, list(mattes.values()), half_side, num, generator)
@@ -70,7 +72,7 @@ class TrainingState:
         gaussians = GaussianModel.from_points(points, *sizes)
         head = GaussianHead(architecture, gaussians, generator).to(device)
         poses = torch.stack([camera.world_to_camera[:3] for camera in cameras])  # [F, 3, 4]
-        head.mean_pose.copy_(poses.mean(dim=0))
+        head.mean_pose.copy_(nearest_rigid(poses.mean(dim=0)))
         return cls.around(head, config, len(cameras), generator)
 
     @classmethod
@@ -175,7 +177,15 @@ class TrainingState:
 
 
 def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera]) -> Architecture:
-    """Sizes of the head for a clip; the cube is no larger than what the cameras see at the origin."""
+    """Sizes of the head for a clip; the cube is no larger than what the cameras see at the origin.
+
+    Raises UserError where the options ask for what the clip does not have.
+    """
+    if config.network.torso_tracking and clip.frames[0].torso is None:
+        raise UserError(
+            f"--torso_tracking: {clip.root / 'transforms.json'} has no torso_transform; "
+            "add it by: python prepare.py --torso-only " + str(clip.root)
+        )
     network = config.network
     distance = float(np.median([float(camera.center.norm()) for camera in cameras]))
     width_in_view = distance * cameras[0].width / cameras[0].fx  # world units
@@ -194,4 +204,6 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
         expression_gain=network.expression_gain,
         num_blendshapes=network.num_blendshapes,
         pose_conditioning=network.pose_conditioning,
+        torso_membership=network.torso_membership,
+        torso_tracking=network.torso_tracking,
     )

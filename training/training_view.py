@@ -14,7 +14,9 @@ class TrainingView(NamedTuple):
 
     camera: Camera
     expression: Tensor  # [E]
-    head_pose: Tensor  # [4, 4] world-to-camera as tracked (all that a held-out frame has) and disturbed
+    head_pose: Tensor  # [4, 4] world-to-camera as tracked: all that a held-out frame has
+    torso: Tensor | None  # [4, 4]
+    noise: Tensor | None  # [D] for the driving signal
     image: Tensor  # [3, H, W] the truth, on `background`
     background: Tensor  # [3]
 
@@ -24,7 +26,7 @@ def on_background(frame: Frame, old: Tensor, new: Tensor) -> Tensor:
     return frame.image + (new - old)[:, None, None] * (1 - frame.matte)
 
 
-def disturbed(signal: Tensor, spread: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """An expression or a pose with noise of `noise` times the spread of each number over the clip."""
-    sample = torch.randn(signal.shape, generator=generator)
-    return signal + noise * spread * sample.to(signal.device, non_blocking=True)
+def signal_noise(spread: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Noise for a driving signal [D] whose numbers have this spread [D] over the clip."""
+    sample = torch.randn(spread.shape, generator=generator)
+    return share * spread * sample.to(spread.device, non_blocking=True)

@@ -23,6 +23,7 @@ class View(NamedTuple):
     head_pose: (
         Tensor | None
     )  # [4, 4] world-to-camera in which the head was filmed; None is the mean of the clip
+    torso: Tensor | None  # [4, 4] the torso's own motion; None is at rest
     truth: Tensor | None  # [3, H, W]
     image_id: int | None
 
@@ -39,7 +40,12 @@ class FrameViews:
     def __iter__(self) -> Iterator[View]:
         for frame in self.frames.frames(range(len(self))):
             yield View(
-                frame.camera, frame.expression, frame.camera.world_to_camera, frame.image, frame.image_id
+                frame.camera,
+                frame.expression,
+                frame.camera.world_to_camera,
+                frame.torso,
+                frame.image,
+                frame.image_id,
             )
 
 
@@ -92,5 +98,5 @@ def _swing(config: RenderConfig, clip: Clip, indices: tuple[int, ...], avatar: A
         position = i % (2 * len(indices) - 1) if len(indices) > 1 else 0
         position = min(position, 2 * len(indices) - 2 - position)  # there and back again: no jump
         expression = torch.from_numpy(clip.frames[indices[position]].expression).to(device)
-        views.append(View(camera.to(device), expression, None, None, None))
+        views.append(View(camera.to(device), expression, None, None, None, None))
     return views

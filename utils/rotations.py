@@ -40,6 +40,15 @@ def quaternion_multiply(first: Tensor, second: Tensor) -> Tensor:
     )
 
 
+def matrix_to_quaternion(matrix: Tensor) -> Tensor:
+    """Turn a rotation matrix [3, 3] of less than 180 degrees into a unit quaternion [4] (wxyz, w > 0)."""
+    w = 0.5 * (1 + matrix.diagonal().sum()).clamp_min(1e-12).sqrt()
+    x = matrix[2, 1] - matrix[1, 2]
+    y = matrix[0, 2] - matrix[2, 0]
+    z = matrix[1, 0] - matrix[0, 1]
+    return torch.cat([w[None], torch.stack((x, y, z)) / (4 * w)])
+
+
 def sample_unit_quaternions(num_samples: int, generator: torch.Generator | None = None) -> Tensor:
     """Draw unit quaternions [num_samples, 4] uniformly on S^3, on the generator's device (CPU without one).
 

@@ -25,11 +25,13 @@ def make_head(num_gaussians: int = 40, sh_degree: int = 1, seed: int = 0, **chan
         decoder_width=16,
         geometry_features=8,
         num_blendshapes=2,
+        torso_membership=True,
     )
     architecture = Architecture(**{**sizes, "sh_degree": sh_degree, **changes})
     generator = torch.Generator().manual_seed(seed)
+    a = architecture
     gaussians = GaussianModel.in_cube(
-        num_gaussians, architecture.num_derivations, HALF_SIDE, generator, architecture.num_blendshapes
+        num_gaussians, a.num_derivations, HALF_SIDE, generator, a.num_blendshapes, a.torso_membership
     )
     return GaussianHead(architecture, gaussians, generator)
 

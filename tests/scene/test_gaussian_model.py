@@ -6,7 +6,7 @@ from scipy.spatial import KDTree
 from scene.gaussian_model import GaussianModel
 from tests.scene.heads import make_head
 
-NAMES = ("xyz", "log_scale", "rotation", "tau", "opacity_offset", "blendshapes")
+NAMES = ("xyz", "log_scale", "rotation", "tau", "opacity_offset", "blendshapes", "torso_logit")
 
 
 def test_starts_uniform_in_the_cube_as_wide_as_the_neighbours_are_far():

@@ -1,7 +1,7 @@
 import torch
 
 from scene.dataset import Frame
-from training.training_view import disturbed, on_background
+from training.training_view import on_background, signal_noise
 
 
 def test_an_image_on_another_background_is_that_composition():
@@ -15,6 +15,6 @@ def test_an_image_on_another_background_is_that_composition():
 
 def test_noise_has_the_asked_share_of_each_spread():
     spread, generator = torch.tensor([0.0, 1.0, 3.0]), torch.Generator().manual_seed(0)
-    samples = torch.stack([disturbed(torch.ones(3), spread, 0.1, generator) for _ in range(2_000)])
-    torch.testing.assert_close(samples.mean(0), torch.ones(3), atol=0.03, rtol=0)
+    samples = torch.stack([signal_noise(spread, 0.1, generator) for _ in range(2_000)])
+    torch.testing.assert_close(samples.mean(0), torch.zeros(3), atol=0.03, rtol=0)
     torch.testing.assert_close(samples.std(0), 0.1 * spread, atol=0.02, rtol=0)

@@ -1,0 +1,71 @@
+import math
+
+import torch
+
+from scene.cameras import Camera
+from scene.torso import follow_torso, initial_membership, nearest_rigid, torso_motion
+from tests.scene.heads import EXPRESSION_SIZE, make_head
+from utils.rotations import quaternion_to_matrix
+
+FLIP = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))
+
+
+def pose(yaw, x=0.0):
+    c, s = math.cos(yaw), math.sin(yaw)
+    matrix = torch.tensor([[c, 0, s, x], [0, 1, 0, 0.1], [-s, 0, c, 3], [0, 0, 0, 1]], dtype=torch.float64)
+    return FLIP @ matrix
+
+
+def test_a_torso_at_rest_keeps_its_place_before_the_camera():
+    mean, now = pose(0.0), pose(0.2, 0.3)
+    points = torch.randn(5, 3, dtype=torch.float64)
+    quaternions = torch.nn.functional.normalize(torch.randn(5, 4, dtype=torch.float64), dim=1)
+    motion = torso_motion(now, mean[:3], None)
+    xyz, rotation = follow_torso(points, quaternions, torch.ones(5, 1, dtype=torch.float64), motion)
+    torch.testing.assert_close(xyz @ now[:3, :3].T + now[:3, 3], points @ mean[:3, :3].T + mean[:3, 3])
+    before = mean[:3, :3] @ quaternion_to_matrix(quaternions)
+    torch.testing.assert_close(now[:3, :3] @ quaternion_to_matrix(rotation), before)
+
+
+def test_its_own_motion_is_in_camera_space_with_opengl_axes():
+    mean, now = pose(0.0), pose(0.2)
+    torso = pose(0.1, 0.05)
+    torso[:3, 3] *= 0.1
+    torso = FLIP @ torso  # a proper rotation and a shift
+    points = torch.randn(5, 3, dtype=torch.float64)
+    motion = torso_motion(now, mean[:3], torso)
+    xyz, _ = follow_torso(points, torch.ones(5, 4).double(), torch.ones(5, 1).double(), motion)
+    in_camera = (FLIP @ mean)[:3, :3] @ points.T + (FLIP @ mean)[:3, 3:]
+    expected = torso[:3, :3] @ in_camera + torso[:3, 3:]
+    torch.testing.assert_close((FLIP @ now)[:3, :3] @ xyz.T + (FLIP @ now)[:3, 3:], expected)
+
+
+def test_the_head_stays_and_what_lies_below_the_neck_follows():
+    points = torch.tensor([[0.0, 0.2, 0.0], [0.0, -0.35, 0.0], [0.0, -0.9, 0.0]])
+    membership = torch.sigmoid(initial_membership(points))
+    assert membership[0] < 0.02 and abs(membership[1] - 0.5) < 1e-6 and membership[2] > 0.98
+    xyz, rotation = follow_torso(points, torch.eye(4)[:3], torch.zeros(3, 1), torch.eye(4) + 0.0)
+    torch.testing.assert_close(xyz, points)
+    torch.testing.assert_close(rotation, torch.eye(4)[:3])
+
+
+def test_nearest_rigid_is_a_rotation_and_leaves_one_alone():
+    matrix = torch.randn(3, 4)
+    rotation = nearest_rigid(matrix)[:, :3]
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
+    assert torch.linalg.det(rotation) > 0
+    exact = pose(0.3)[:3].float()
+    torch.testing.assert_close(nearest_rigid(exact), exact)
+
+
+def test_a_head_with_a_torso_is_at_rest_in_the_mean_pose_and_its_membership_learns():
+    head = make_head(60)
+    head.mean_pose.copy_(pose(0.0)[:3].float())
+    camera = Camera(pose(0.0).float(), 60.0, 60.0, 16.0, 16.0, 32, 32)
+    expression = torch.rand(EXPRESSION_SIZE)
+    at_rest = head(camera, expression, pose(0.0).float())
+    torch.testing.assert_close(at_rest.means, head(camera, expression).means)
+    moved = head(camera, expression, pose(0.2).float())
+    assert (moved.means - at_rest.means).abs().max() > 0.01
+    moved.means.square().sum().backward()
+    assert (head.gaussians.torso_logit.grad != 0).any()
