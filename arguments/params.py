@@ -265,7 +265,7 @@ class OptimizationParams:
 class RunParams:
     """Run: what is written, where it runs."""
 
-    preset: str = option("paper", "full set of values that the other options start from")
+    preset: str = option("best", "full set of values that the other options start from")
     is_debug: bool = option(
         False, "a quick look: few frames, a short schedule (and --preset quick unless given)"
     )

@@ -3,13 +3,15 @@
 First compares image and gradients with the reference, then prints median milliseconds of forward / forward +
 backward (CUDA events): eager, replayed from a CUDA graph, and per view of a batch of 8; then microseconds of
 each kernel. Every timed call draws other means with another camera. Gsplat is timed, eager, when it is
-installed.
+installed. Last, the SSIM of the training loss: our kernels beside utils/metrics.py, which is PyTorch.
 
 usage: rasterizer.py [--quick] [--repeats 100]
 """
 
 import argparse
 import math
+import sys
+from pathlib import Path
 
 SIZES = [(10_000, 512), (30_000, 512), (100_000, 512), (300_000, 512), (100_000, 1024)]
 # forward / forward + backward, ms: what issue 3 asks for, measured beside other rasterizers on an H100
@@ -66,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
         times = kernels(Cloud(num, size))
         parts = ", ".join(f"{name} {time:.1f}" for name, time in times.items())
         print(f"{num:>8,} at {size}: {parts}", flush=True)
+    compare_ssim(options.repeats)
 
 
 class Cloud:
@@ -168,6 +171,46 @@ class GsplatCloud(Cloud):
             near_plane=0.01,
         )
         return image[0].permute(2, 0, 1)
+
+
+class Ssim:
+    """SSIM of an image and its truth [3, 512, 512], with the gradient of the image; timed as Cloud is."""
+
+    def __init__(self, function):
+        import torch
+
+        self.function = function
+        images = torch.rand(VARIANTS + 1, 3, 512, 512, generator=torch.Generator().manual_seed(0)).cuda()
+        self.truth, self.variants = images[0], images[1:]
+        self.leaf = self.variants[0].clone().requires_grad_()
+
+    def forward(self, k: int | None = None):
+        return self.function(self._variant(k).detach(), self.truth)
+
+    def step(self, k: int | None = None):
+        import torch
+
+        image = self._variant(k)
+        return torch.autograd.grad(self.function(image, self.truth), image)
+
+    def put(self, k: int) -> None:
+        self.leaf.data.copy_(self.variants[k])
+
+    def _variant(self, k: int | None):
+        return self.leaf if k is None else self.variants[k].requires_grad_()
+
+
+def compare_ssim(repeats: int) -> None:
+    """Print the times of both SSIM functions, and the microseconds of our kernels."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from diff_gaussian_rasterization.cuda.ssim import ssim as fused
+    from utils.metrics import ssim as plain
+
+    print("\nSSIM, 3 x 512 x 512, median ms, forward / forward + backward: eager, graph")
+    for name, function in (("fused", fused), ("PyTorch", plain)):
+        times = [pair(measure(Ssim(function), repeats)) for measure in (eager, graph)]
+        print(row([name, "", times[0], "", times[1]]), flush=True)
+    print("microseconds:", ", ".join(f"{name} {time:.1f}" for name, time in kernels(Ssim(fused)).items()))
 
 
 def eager(cloud: Cloud, repeats: int) -> list[float]:

@@ -21,6 +21,7 @@ from utils.checkpoint import find_iteration, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
 MODEL_FOLDER = "model"
+SAVED_AS_HALF = {"gaussians.blendshapes", "triplane.planes"}  # most of the file; loaded as float32 again
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,11 @@ def save_avatar(avatar: Avatar, path: Path) -> None:
             **{name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height", "near")},
         },
     }
-    save_checkpoint(path, avatar.head.state_dict(), metadata)
+    tensors = {
+        name: value.half() if name in SAVED_AS_HALF else value
+        for name, value in avatar.head.state_dict().items()
+    }
+    save_checkpoint(path, tensors, metadata)
 
 
 def load_avatar(

@@ -14,6 +14,7 @@ from torch import Tensor
 from arguments import OptimizationParams
 from scene.head_model import GaussianHead
 from scene.optimization import HeadOptimizer
+from utils.errors import UserError
 from utils.rotations import quaternion_to_matrix
 
 RESET_OPACITY = 0.01
@@ -113,6 +114,11 @@ class Densifier:
         gaussians, stats, p = self.head.gaussians, self.stats, self.params
         largest_scale = gaussians.log_scale.amax(dim=1).exp()  # [N]
         is_needed = ~self._is_prunable(iteration, largest_scale)
+        if not is_needed.any():
+            raise UserError(
+                f"iteration {iteration}: no Gaussian is left that is visible and small enough; stopped "
+                "without saving; try --max_screen_size 0, or a longer --opacity_reset_interval"
+            )
         wants_more = self._most_wanted(stats.gradient_sum / stats.num_seen.clamp_min(1), is_needed)
         is_large = largest_scale > p.percent_dense * self.extent
         is_split, is_cloned = wants_more & is_large, wants_more & ~is_large

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ["train.py", "render.py", "demo.py"]
+SCRIPTS = ["train.py", "render.py", "demo.py", "prepare.py"]
 RASTERIZER = "submodules/diff-gaussian-rasterization/diff_gaussian_rasterization"
 SIMPLE_KNN = "submodules/simple-knn/simple_knn"
 PACKAGES = {"diff_gaussian_rasterization", "simple_knn"}
@@ -25,13 +25,14 @@ MAY_IMPORT = {
     "gaussian_renderer": {"arguments", "utils", *PACKAGES},
     "scene": {"arguments", "utils", *PACKAGES},
     "training": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
+    "preparation": {"scene", "utils"},
     RASTERIZER: set(),
     SIMPLE_KNN: set(),
 }
-SCRIPT_NAMES = {"train", "render", "demo", "tools", "tests", "benchmarks"}
+SCRIPT_NAMES = {"train", "render", "demo", "prepare", "tools", "tests", "benchmarks"}
 OWN = SCRIPT_NAMES | {Path(folder).name for folder in MAY_IMPORT}
 REQUIRED_AS = {"cv2": "opencv-python-headless"}
-OPTIONAL = {"cuda"}  # cuda-core: the rasterizer's extras
+OPTIONAL = {"cuda", "onnxruntime"}  # cuda-core: the rasterizer's extras; prepare.py --matting
 
 
 @cache
@@ -93,7 +94,8 @@ def test_arguments_is_the_only_library_folder_that_knows_argparse():
 
 
 def test_every_package_that_is_imported_is_a_requirement_and_the_other_way_round():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    names = ("requirements.txt", "requirements-prepare.txt")
+    lines = [line for name in names for line in (ROOT / name).read_text().splitlines()]
     required = {match.group() for line in lines if (match := re.match(r"[a-z][\w.-]*", line))}
     files = [path for folder in (*MAY_IMPORT, *SCRIPTS) for path in python_files(folder)]
     modules = {module for path in files for module in imported_modules(path) if is_third_party(module)}

@@ -66,10 +66,15 @@ def flat(config):
 # --- values
 
 
-def test_defaults_are_the_published_method(train):
-    values = flat(train())
+def test_paper_is_the_published_method(train):
+    values = flat(train("--preset", "paper"))
     assert {name: values[name] for name in PUBLISHED} == PUBLISHED
-    assert values["preset"] == "paper"
+
+
+def test_the_default_is_the_method_with_the_departures_that_earned_their_place(train):
+    values = flat(train())
+    assert values["preset"] == "best"
+    assert {name: values[name] for name in PRESETS["best"]} == PRESETS["best"]
 
 
 def test_names_are_unique_across_groups():
@@ -324,7 +329,7 @@ def test_a_checkpoint_in_the_folder_to_overwrite_is_refused(trained, train):
         (["-r", "3"], "-r/--resolution 3: expected 1, 2, 4 or 8"),
         (["--device", "gpu"], "--device gpu: expected auto, cpu, cuda or cuda:N"),
         (["--data_device", "disk"], "--data_device disk: expected auto, cpu, cuda or cuda:N"),
-        (["--preset", "fast"], "--preset fast: expected one of paper, quick"),
+        (["--preset", "fast"], "--preset fast: expected one of paper, best, quick"),
         (["--max_gaussians", "10"], "--max_gaussians 10: must be at least --initial_gaussians 10000"),
         (["--test_iterations", "0", "10"], "--test_iterations 0: must be at least 1"),
         (["--start_checkpoint", "none.safetensors"], "--start_checkpoint none.safetensors: no such file"),

@@ -9,7 +9,7 @@ from arguments.schedule import RESCALED_OPTIONS, option_values, replace_options
 @pytest.fixture
 def train(tmp_path):
     return lambda *flags: parse_train_args(
-        ["-s", str(tmp_path), "-m", str(tmp_path / "out"), *map(str, flags)]
+        ["-s", str(tmp_path), "-m", str(tmp_path / "out"), "--preset", "paper", *map(str, flags)]
     )
 
 
@@ -23,7 +23,7 @@ def test_every_milestone_follows_the_length_of_the_schedule(train):
         else:
             assert after[name] == before[name] // 10
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {*RESCALED_OPTIONS, "iterations", "source_path", "model_path"}
+    assert changed == {*RESCALED_OPTIONS, "iterations", "source_path", "model_path", "preset"}
 
 
 def test_windows_and_rates_do_not_rescale():

@@ -3,8 +3,19 @@
 import pytest
 import torch
 
-from diff_gaussian_rasterization import Splats, View
-from tests.rasterizer.scenes import Scene, camera, rasterize_on, render_with_gradients, scenes, splats
+from diff_gaussian_rasterization import Rasterization, Splats, View
+from tests.rasterizer.scenes import (
+    Scene,
+    camera,
+    draw,
+    leaves_of,
+    random_loss,
+    rasterize_on,
+    relative_error,
+    render_with_gradients,
+    scenes,
+    splats,
+)
 
 BACKENDS = ["reference", "cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 both = pytest.mark.parametrize("backend", BACKENDS)
@@ -95,7 +106,57 @@ def test_inputs_are_left_alone(backend):
     assert all(torch.equal(a, b) for a, b in zip(copies, (t for t in scene.splats if t is not None)))
 
 
+@both
+@pytest.mark.parametrize("sets", ["shared", "per view", "mixed"])
+def test_batch_equals_loop_over_its_views(backend, sets):
+    scene, num_views = scenes()["degree 3"](), 3
+    generator = torch.Generator().manual_seed(3)
+    leaves = leaves_of(scene)
+    leaves["opacities"] = leaves["opacities"][:, None]  # a column, as models hold them
+    leaves["means2d"] = torch.zeros(num_views, 60, 3, dtype=torch.float64)
+    for name in ("world_to_camera", "intrinsics", *Splats._fields):
+        of_cameras = name in ("world_to_camera", "intrinsics")
+        if name in leaves and (
+            of_cameras or sets == "per view" or (sets == "mixed" and name in ("means", "sh"))
+        ):
+            spread = torch.rand(num_views, *leaves[name].shape, generator=generator, dtype=torch.float64)
+            if name == "world_to_camera":
+                spread[..., :3], spread[:, 3] = 0, 0  # only its translation
+            leaves[name] = leaves[name] + 0.1 * spread
+    leaves = {name: t.detach().requires_grad_() for name, t in leaves.items()}
+
+    def one_view(k: int) -> dict[str, torch.Tensor]:
+        dimensions = {"opacities": 2, "sh": 3, "intrinsics": 1, "background": 1}  # of one view
+        return {name: t[k] if t.ndim > dimensions.get(name, 2) else t for name, t in leaves.items()}
+
+    result = draw(rasterize, scene, leaves, backend=backend)
+    loop = [draw(rasterize, scene, one_view(k), backend=backend) for k in range(num_views)]
+    loop = Rasterization(*map(torch.stack, zip(*loop)))
+    assert result.image.shape == (num_views, 3, 34, 45) and result.radii.shape == (num_views, 60)
+    assert not torch.equal(result.image[0], result.image[1])
+    assert all(torch.equal(a, b) for a, b in zip(result, loop))
+    gradients = torch.autograd.grad(random_loss(result), list(leaves.values()))
+    truth = torch.autograd.grad(random_loss(loop), list(leaves.values()))
+    # The order of sums over the views; on the GPU also of those by atomics.
+    tolerance = {"reference": 1e-12, "cpu": 1e-5, "cuda": 1e-4}[backend]
+    for (name, leaf), gradient, true_gradient in zip(leaves.items(), gradients, truth):
+        assert gradient.shape == leaf.shape and gradient.any(), name
+        assert relative_error(gradient, true_gradient) < tolerance, name
+
+
+@both
+def test_batch_of_one_view_is_that_view(backend):
+    scene = scenes()["cov3d and colors"]()
+    view = scene.view._replace(
+        world_to_camera=scene.view.world_to_camera[None], intrinsics=scene.view.intrinsics[None]
+    )
+    result = rasterize(scene.splats, view, scene.background, backend=backend)
+    truth = rasterize(*scene, backend=backend)
+    assert all(torch.equal(a, b[None]) for a, b in zip(result, truth))
+
+
 GOOD = Scene(splats(4), camera(), torch.zeros(3).double())
+TWO_VIEWS = dict(world_to_camera=torch.eye(4).repeat(2, 1, 1), intrinsics=torch.ones(2, 4))
 
 
 def changed(**fields) -> tuple:
@@ -136,6 +197,23 @@ def changed(**fields) -> tuple:
         (dict(background=[0.0, 0, 0]), TypeError, r"background"),
         (dict(background=torch.zeros(3, device="meta")), ValueError, r"background: is on meta"),
         (dict(means2d=torch.zeros(4, 4)), ValueError, r"means2d"),
+        (
+            TWO_VIEWS | dict(intrinsics=torch.ones(4)),
+            ValueError,
+            r"view\.intrinsics: expected shape \[2, 4\]",
+        ),
+        (
+            TWO_VIEWS | dict(means=torch.zeros(3, 4, 3)),
+            ValueError,
+            r"splats\.means: expected shape \[2, 4, 3\]",
+        ),
+        (
+            TWO_VIEWS | dict(opacities=torch.zeros(3, 4)),
+            ValueError,
+            r"splats\.opacities: expected shape \[2, 4",
+        ),
+        (TWO_VIEWS | dict(means2d=torch.zeros(4, 2)), ValueError, r"means2d: expected shape \[2, 4, 2\]"),
+        (dict(means=torch.zeros(2, 4, 3)), ValueError, r"splats\.means: expected shape \[4, 3\]"),
         (dict(backend="cuda?"), ValueError, r"backend: expected one of reference, cpu"),
     ],
 )

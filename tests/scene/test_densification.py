@@ -14,6 +14,7 @@ from tests.scene.heads import (
 
 SMALL = torch.log(torch.tensor(0.5 * 0.01 * HALF_SIDE))  # below percent_dense of the extent: cloned
 LARGE = torch.log(torch.tensor(5 * 0.01 * HALF_SIDE))  # above: split
+from utils.errors import UserError
 
 
 def make(num_gaussians=8, **params):
@@ -100,6 +101,12 @@ def test_gaussian_that_no_expression_shows_is_pruned_and_one_that_some_did_is_ke
     change = densifier.densify_(1_000)
     assert change.num_pruned == 1
     assert torch.equal(head.gaussians.xyz.detach(), before[[0, 1, 3, 4, 5, 6, 7]])
+
+
+def test_a_head_that_would_vanish_stops_the_run_with_one_line():
+    densifier = make_densifier(make_optimizer(make_head(9)))
+    with pytest.raises(UserError, match="iteration 600: no Gaussian is left"):
+        densifier.densify_(600)  # nothing was seen: every largest opacity is 0
 
 
 def test_size_pruning_begins_after_the_first_reset():

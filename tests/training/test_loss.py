@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from arguments import OptimizationParams
+from training import loss as training_loss
 from training.loss import TrainingLoss
 from utils.metrics import ssim
 
@@ -12,6 +13,33 @@ def test_loss_mixes_l1_and_dissimilarity(weight):
     loss = TrainingLoss(OptimizationParams(lambda_dssim=weight, lambda_vgg=0.0))(image, truth)
     expected = (1 - weight) * (image - truth).abs().mean() + weight * (1 - ssim(image, truth))
     torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize(
+    "has_kernels, dtype, fused",
+    [(True, torch.float32, True), (True, torch.float64, False), (False, torch.float32, False)],
+)
+def test_fused_ssim_is_taken_for_float32_where_its_kernels_can_run(monkeypatch, has_kernels, dtype, fused):
+    monkeypatch.setattr(training_loss, "_has_kernels", lambda device: has_kernels)
+    monkeypatch.setattr(training_loss, "fused_ssim", lambda image, truth: torch.tensor(5.0))
+    image, truth = torch.rand(2, 3, 20, 24, dtype=dtype)
+    loss = TrainingLoss(OptimizationParams(lambda_dssim=1.0, lambda_vgg=0.0))(image, truth)
+    assert (loss.item() == -4) is fused
+
+
+@pytest.mark.gpu
+def test_loss_on_the_gpu_equals_the_loss_on_the_cpu():
+    images = torch.rand(2, 3, 70, 90, generator=torch.Generator().manual_seed(0))
+    measure = TrainingLoss(OptimizationParams(lambda_vgg=0.0))
+    losses, gradients = [], []
+    for device, dtype in (("cuda", torch.float32), ("cpu", torch.float64)):
+        image, truth = images.to(device, dtype)
+        image.requires_grad_()
+        loss = measure(image, truth)
+        losses.append(loss.item())
+        gradients.append(torch.autograd.grad(loss, image)[0].double().cpu())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-9)
 
 
 def test_missing_vgg_weights_switch_the_perceptual_term_off_and_say_so():

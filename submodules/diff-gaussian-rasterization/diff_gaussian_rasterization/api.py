@@ -95,6 +95,8 @@ def check_inputs(
     num = means.shape[-2] if means.ndim >= 2 else 0
     camera = view.world_to_camera
     batch = camera.shape[:1] if isinstance(camera, Tensor) and camera.ndim == 3 else ()  # () or (B,)
+    if batch == (0,):
+        raise ValueError("view.world_to_camera: expected at least one view, got [0, 4, 4]")
     like = _Like(means, batch)
     means = like.check_set("splats.means", means, (num, 3))
     opacities, sh = splats.opacities, splats.sh

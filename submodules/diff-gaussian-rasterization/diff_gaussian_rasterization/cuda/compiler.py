@@ -1,9 +1,9 @@
 """From CUDA C++ to machine code: NVRTC through `cuda-core`, and a cache of its results on disk.
 
-A cached file is named after everything that decides its content (sources, architecture, options, versions)
-and begins with its own checksum: whatever is not as it was written is compiled again. The folder is
-$DIFF_GAUSSIAN_RASTERIZATION_CACHE, else one of that name in the user's cache; where it cannot be written,
-every process compiles for itself.
+A cached file is named after everything that decides its content (sources, architecture, macros, versions, and
+this file for its options) and begins with its own checksum: whatever is not as it was written is compiled
+again. The folder is $DIFF_GAUSSIAN_RASTERIZATION_CACHE, else one of that name in the user's cache; where it
+cannot be written, every process compiles for itself.
 """
 
 import hashlib
@@ -24,11 +24,19 @@ LEAST_CAPABILITY = (7, 5)
 
 
 def is_installed() -> bool:
-    """Return whether `cuda-core`, which compiles, can be imported."""
+    """Return whether there is `cuda-core`, which compiles, and the NVRTC library that it calls."""
     try:
-        return importlib.util.find_spec("cuda.core") is not None
+        if importlib.util.find_spec("cuda.core") is None:
+            return False
     except ModuleNotFoundError:  # no package `cuda` at all
         return False
+    from cuda.bindings import nvrtc
+
+    try:
+        nvrtc.nvrtcVersion()  # loads it
+    except RuntimeError:
+        return False
+    return True
 
 
 def macros(options: Mapping[str, int]) -> dict[str, str]:
@@ -80,7 +88,12 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "diff_gaussian_rasterization"
+    if not base:
+        try:
+            base = Path("~/.cache").expanduser()
+        except RuntimeError:  # a user without a home
+            base = tempfile.gettempdir()
+    return Path(base) / "diff_gaussian_rasterization"
 
 
 def _key(source: str, capability: tuple[int, int], options: Mapping[str, int]) -> str:
@@ -88,7 +101,7 @@ def _key(source: str, capability: tuple[int, int], options: Mapping[str, int]) -
 
     parts = [source, str(capability), str(sorted(macros(options).items()))]
     parts += [metadata.version("cuda-core"), str(nvrtc.nvrtcVersion())]
-    for path in sorted(KERNELS.iterdir()):
+    for path in (Path(__file__), *sorted(KERNELS.iterdir())):
         parts += [path.name, path.read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -13,6 +13,7 @@ import threading
 
 import torch
 
+_thread = threading.local()
 _INVALID_CONTEXT = 201
 _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
@@ -66,8 +67,11 @@ def clear(pointer: int, num_words: int, stream: int, device: int) -> None:
 
 
 def _submit(function, arguments: tuple, device: int) -> None:
+    if not hasattr(_thread, "is_bound"):  # a thread, such as autograd's, may not have used the device before
+        bind_context(device)
+        _thread.is_bound = True
     status = function(*arguments)
-    if status == _INVALID_CONTEXT:  # a thread, such as autograd's, that has not used the device before
+    if status == _INVALID_CONTEXT:
         bind_context(device)
         status = function(*arguments)
     if status:

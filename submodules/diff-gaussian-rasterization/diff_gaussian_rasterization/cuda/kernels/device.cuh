@@ -1,7 +1,7 @@
 /* What several kernels share: how Gaussians, cameras and splats lie in memory, and sums over a warp.
 
 Letters: B views, N Gaussians, T tiles. Splats are rows of 12 floats, so that a warp reads them as three
-vectors. All arguments of a kernel are one struct, which cuda/launch.py packs in the order of its fields. */
+vectors. All arguments of a kernel are one struct, which cuda/driver.py packs in the order of its fields. */
 #pragma once
 #include "gaussian.h"
 

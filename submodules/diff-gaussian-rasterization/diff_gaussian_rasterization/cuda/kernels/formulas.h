@@ -244,9 +244,9 @@ FORMULA Vec3 conic_backward(ScreenCovariance s, Conic k, Vec3 v) {
 
 /* Real spherical harmonics at a unit direction, signs as in the family. */
 FORMULA void sh_bases(Vec3 d, float *bases) {
-    float x = d.x, y = d.y, z = d.z;
     bases[0] = SH_0;
 #if SH_BASES > 1
+    float x = d.x, y = d.y, z = d.z;
     bases[1] = -SH_1 * y, bases[2] = SH_1 * z, bases[3] = -SH_1 * x;
 #endif
 #if SH_BASES > 4
@@ -273,12 +273,13 @@ FORMULA Vec3 sh_bases_backward(Vec3 d, float length, const float *v) {
     g = vec3(-SH_1 * v[3], -SH_1 * v[1], SH_1 * v[2]);
 #endif
 #if SH_BASES > 4
-    float x = d.x, y = d.y, z = d.z, xx = x * x, yy = y * y, zz = z * z;
+    float x = d.x, y = d.y, z = d.z;
     g.x += SH_2A * (y * v[4] - z * v[7]) - 2 * SH_2B * x * v[6] + 2 * SH_2C * x * v[8];
     g.y += SH_2A * (x * v[4] - z * v[5]) - 2 * SH_2B * y * v[6] - 2 * SH_2C * y * v[8];
     g.z += -SH_2A * (y * v[5] + x * v[7]) + 4 * SH_2B * z * v[6];
 #endif
 #if SH_BASES > 9
+    float xx = x * x, yy = y * y, zz = z * z;
     g.x += -6 * SH_3A * x * y * v[9] + SH_3B * y * z * v[10] + 2 * SH_3C * x * y * v[11] - 6 * SH_3D * x * z * v[12] -
            SH_3C * (4 * zz - 3 * xx - yy) * v[13] + 2 * SH_3E * x * z * v[14] - 3 * SH_3A * (xx - yy) * v[15];
     g.y += -3 * SH_3A * (xx - yy) * v[9] + SH_3B * x * z * v[10] - SH_3C * (4 * zz - xx - 3 * yy) * v[11] -

@@ -1,0 +1,61 @@
+"""Clips that cannot work are refused, with the numbers that say why."""
+
+import numpy as np
+
+from preparation.landmarks import NO_FACE, TWO_FACES, LandmarkTrack
+from preparation.rigid import Poses, log_so3
+from utils.errors import UserError
+
+MIN_SECONDS, MIN_FRAMES = 2.0, 30
+MIN_FACE_HEIGHT = 80  # pixels of the video
+MIN_USABLE = 0.5  # of the frames
+MAX_TWO_FACES = 0.2  # of the frames
+MIN_TURN, MIN_CHANGE = 0.5, 0.05  # degrees; of the liveliest expression coefficient
+
+
+def check_track(track: LandmarkTrack, name: str, seconds: float) -> None:
+    """Refuse a clip by what was tracked. Raises UserError."""
+    total, reasons = track.num_frames, list(track.dropped.values())
+    if not total:
+        raise UserError(f"{name}: no frame could be decoded between --start and --end")
+    if seconds < MIN_SECONDS or total < MIN_FRAMES:
+        raise UserError(
+            f"{name}: {total} frames, {seconds:.2f} s; expected at least {MIN_FRAMES} frames "
+            f"and {MIN_SECONDS:g} s"
+        )
+    with_two = reasons.count(TWO_FACES)
+    if with_two > MAX_TWO_FACES * total:
+        raise UserError(
+            f"{name}: two faces in {with_two} of {total} frames; expected one person, crop the video"
+        )
+    usable = int(track.kept.sum())
+    if usable < max(MIN_USABLE * total, 1):
+        faceless = reasons.count(NO_FACE)
+        raise UserError(
+            f"{name}: the face can be used in {usable} of {total} frames ({faceless} without a face); "
+            f"expected at least {MIN_USABLE:.0%}; choose a part by --start and --end"
+        )
+    height = float(np.median(np.ptp(track.landmarks[track.kept, :, 1], axis=1)))
+    if height < MIN_FACE_HEIGHT:
+        raise UserError(
+            f"{name}: the face is {height:.0f} pixels high; expected at least {MIN_FACE_HEIGHT}, "
+            "better 250: film closer or in higher resolution"
+        )
+
+
+def check_motion(poses: Poses, coefficients: np.ndarray, name: str) -> None:
+    """Refuse a clip in which nothing moves, such as a photograph. Raises UserError."""
+    turn = float(_range(np.rad2deg(log_so3(poses.rotations @ poses.rotations[0].T))).max())
+    change = float(_range(coefficients).max())
+    if turn < MIN_TURN and change < MIN_CHANGE:
+        raise UserError(
+            f"{name}: no motion: the head turns by {turn:.2f} degrees (expected {MIN_TURN:g} or more) and no "
+            f"expression coefficient changes by more than {change:.3f} (expected {MIN_CHANGE:g}); "
+            "is it a still picture?"
+        )
+
+
+def _range(values: np.ndarray) -> np.ndarray:  # [F, D] -> [D]
+    """Between the 5th and the 95th percentile: a flash or a cut is no motion."""
+    low, high = np.percentile(values, [5, 95], axis=0)
+    return high - low

@@ -1,0 +1,123 @@
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from preparation.video import open_video, read_frames
+from tests.preparation.synthetic_head import read_number, write_number
+from utils.errors import UserError
+from utils.video import VideoWriter
+
+WIDTH, HEIGHT = 160, 96
+
+
+def numbered(index: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    frame = np.full((height, width, 3), (200, 40, 40), np.uint8)
+    frame[:, : width // 2] = (40, 40, 200)  # left is blue, right is red
+    write_number(frame, index)
+    return frame
+
+
+@pytest.fixture
+def video(tmp_path) -> Path:
+    path = tmp_path / "numbers.mp4"
+    with VideoWriter(path, fps=25) as writer:
+        for index in range(50):
+            writer.write(numbered(index))
+    return path
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *map(str, arguments)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def test_every_frame_comes_in_order(video):
+    opened = open_video(video)
+    assert (opened.rate, opened.expected_frames) == (25, 50)
+    assert [read_number(frame) for frame in read_frames(opened)] == list(range(50))
+
+
+def test_start_end_and_every(video):
+    opened = open_video(video, start=0.4, end=1.2)
+    assert opened.expected_frames == 20
+    assert [read_number(frame) for frame in read_frames(opened, every=4)] == list(range(10, 30, 4))
+
+
+def test_a_crop_is_exact_to_the_pixel(video):
+    opened = open_video(video)
+    whole = next(read_frames(opened))
+    part = next(read_frames(opened, crop=(31, 7, 65, 33)))
+    assert np.array_equal(part, whole[7:40, 31:96])
+
+
+def test_large_frames_are_shrunk_and_small_ones_are_not(video):
+    opened = open_video(video)
+    assert next(read_frames(opened, max_side=80)).shape == (48, 80, 3)
+    assert next(read_frames(opened, max_side=1000)).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_phone_clip_is_turned_upright(video, tmp_path):
+    rotated = tmp_path / "rotated.mp4"
+    ffmpeg("-display_rotation", "90", "-i", video, "-c", "copy", rotated)
+    frame = next(read_frames(open_video(rotated)))
+    assert frame.shape == (WIDTH, HEIGHT, 3)
+    below, above = frame[-20:, 40:60].mean((0, 1)), frame[30:60, -20:].mean((0, 1))
+    assert below[2] > 150 and above[0] > 150  # turned anticlockwise: left is below
+
+
+def test_odd_sizes_stay_odd(tmp_path):
+    path = tmp_path / "odd.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=121x67:rate=10:duration=1", "-c:v", "ffv1", path)
+    frames = list(read_frames(open_video(path)))
+    assert [frame.shape for frame in frames] == [(67, 121, 3)] * 10
+
+
+def test_a_variable_rate_becomes_the_average_one(video, tmp_path):
+    # Every third frame of the first second is missing.
+    variable = tmp_path / "variable.mkv"
+    ffmpeg(
+        *("-i", video, "-vf", "select='gte(n,25)+not(eq(mod(n,3),1))'", "-fps_mode", "vfr"),
+        *("-c:v", "libx264", "-crf", "10", variable),
+    )
+    opened = open_video(variable)
+    numbers = [read_number(frame) for frame in read_frames(opened)]
+    assert numbers == sorted(numbers)
+    assert abs(len(numbers) - 2 * opened.rate) <= 1  # two seconds
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "cannot read it as a video"), (b"no video at all" * 99, "cannot read it as a video")],
+)
+def test_files_that_are_no_video_are_refused(tmp_path, content, message):
+    path = tmp_path / "no.mp4"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        open_video(path)
+
+
+def test_sound_alone_is_refused(tmp_path):
+    path = tmp_path / "sound.wav"
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=1", path)
+    with pytest.raises(UserError, match="no video stream"):
+        open_video(path)
+
+
+def test_parts_outside_of_the_video_are_refused(video):
+    with pytest.raises(UserError, match=r"lasts 2\.00 s"):
+        open_video(video, start=5)
+    with pytest.raises(UserError, match="--end 1"):
+        open_video(video, start=1, end=1)
+    with pytest.raises(UserError, match="no such file"):
+        open_video(video.with_name("other.mp4"))
+
+
+def test_a_truncated_file_gives_the_frames_it_has(video, tmp_path):
+    stream = tmp_path / "cut.ts"
+    ffmpeg("-i", video, "-c", "copy", stream)
+    stream.write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
+    numbers = [read_number(frame) for frame in read_frames(open_video(stream))]
+    assert 1 <= len(numbers) < 50
