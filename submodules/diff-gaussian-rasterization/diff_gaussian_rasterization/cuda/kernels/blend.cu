@@ -77,6 +77,7 @@ static __device__ __forceinline__ void walk(const uint32 *order, int count, cons
         int num = __popc(kept);
         for (int i = 0; i < num; i++)
             visit(splat_of(stage->rows[3 * i], stage->rows[3 * i + 1], stage->rows[3 * i + 2]), stage->gaussians[i]);
+        __syncwarp(); /* all have read the stage */
         if (__all_sync(ALL_LANES, finished())) return;
     }
 }
