@@ -4,6 +4,7 @@ import torch
 from arguments import OptimizationParams
 from scene.densification import GRACE_AFTER_RESET, RESET_OPACITY, SPLIT_SHRINK
 from tests.scene.heads import (
+from utils.errors import UserError
     EXPRESSION_SIZE,
     HALF_SIDE,
     make_densifier,
@@ -14,7 +15,6 @@ from tests.scene.heads import (
 
 SMALL = torch.log(torch.tensor(0.5 * 0.01 * HALF_SIDE))  # below percent_dense of the extent: cloned
 LARGE = torch.log(torch.tensor(5 * 0.01 * HALF_SIDE))  # above: split
-from utils.errors import UserError
 
 
 def make(num_gaussians=8, **params):
