@@ -4,7 +4,6 @@ import torch
 from arguments import OptimizationParams
 from scene.densification import GRACE_AFTER_RESET, RESET_OPACITY, SPLIT_SHRINK
 from tests.scene.heads import (
-from utils.errors import UserError
     EXPRESSION_SIZE,
     HALF_SIDE,
     make_densifier,
@@ -12,6 +11,7 @@ from utils.errors import UserError
     make_optimizer,
     step_on_random_loss,
 )
+from utils.errors import UserError
 
 SMALL = torch.log(torch.tensor(0.5 * 0.01 * HALF_SIDE))  # below percent_dense of the extent: cloned
 LARGE = torch.log(torch.tensor(5 * 0.01 * HALF_SIDE))  # above: split
