@@ -149,7 +149,8 @@ class Densifier:
             return torch.zeros_like(largest_scale, dtype=torch.bool)
         is_prunable = stats.max_opacity < p.min_opacity
         if self.last_reset is not None:
-            is_prunable |= stats.max_radius > p.max_screen_size
+            if p.max_screen_size:  # 0 is off
+                is_prunable |= stats.max_radius > p.max_screen_size
             is_prunable |= largest_scale > WORLD_SIZE_LIMIT * self.extent
         return is_prunable
 

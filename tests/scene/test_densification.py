@@ -120,6 +120,13 @@ def test_size_pruning_begins_after_the_first_reset():
     assert densifier.densify_(3_000 + GRACE_AFTER_RESET + 1).num_pruned == 2
 
 
+def test_a_screen_size_of_zero_switches_that_rule_off():
+    _, densifier = make(max_screen_size=0.0)
+    densifier.stats.max_radius[:] = 50
+    densifier.last_reset = 3_000
+    assert densifier.densify_(3_000 + GRACE_AFTER_RESET + 1).num_pruned == 0
+
+
 @pytest.mark.parametrize("budget", [0, 1, 3])
 def test_limit_on_the_number_takes_the_largest_gradients(budget):
     head, densifier = make(8, max_gaussians=8 + budget)
