@@ -45,7 +45,7 @@ _BEST: dict[str, object] = {  # the departures that earned their place on valida
     "average_decay": 0.998,
     "blendshape_decay": 0.1,
     "initial_gaussians": 10_000,
-    "max_gaussians": 18_000,  # 12 MB as saved for use
+    "max_gaussians": 18_000,  # 11 MB as saved for use
     "iterations": 4_000,
     "position_lr_max_steps": 4_000,
     "deformation_lr_max_steps": 4_000,

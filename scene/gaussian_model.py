@@ -14,11 +14,6 @@ from scene.torso import initial_membership
 from simple_knn._C import distCUDA2
 
 
-def points_in_cube(half_side: float, num_points: int, generator: torch.Generator | None = None) -> Tensor:
-    """Points [P, 3] uniform in the cube [-half_side, half_side]^3."""
-    return half_side * (2 * torch.rand(num_points, 3, generator=generator) - 1)
-
-
 class GaussianModel(nn.Module):
     """N Gaussians: `xyz` [N, 3], `log_scale` [N, 3], `rotation` [N, 4] (wxyz, not normalised), `tau` [N, K,
     4] on (S^3)^K, `opacity_offset` [N] (added to the decoded opacity logit), `blendshapes` [N, B, 14] (B may
@@ -66,7 +61,7 @@ class GaussianModel(nn.Module):
     ) -> "GaussianModel":
         """Points uniform in the cube [-half_side, half_side]^3; isotropic scales from the 3 nearest
         neighbours."""
-        xyz = points_in_cube(half_side, num_gaussians, generator)
+        xyz = half_side * (2 * torch.rand(num_gaussians, 3, generator=generator) - 1)
         return cls.from_points(xyz, num_derivations, generator, num_blendshapes, has_torso)
 
     @classmethod

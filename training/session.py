@@ -57,7 +57,7 @@ class Session:
         torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
         self.config = config
         self.state = self._start()
-        self.signal_spread = self._signal_spread()
+        self.signal_spread = self._signal_spread() if config.optimization.expression_noise else None
         self.folder = RunFolder(config)
         self.log = self.folder.log
         self._announce()
@@ -190,9 +190,10 @@ class Session:
 
     def _save(self, *, is_final: bool) -> None:
         """Checkpoint, model for use and PLY of the current iteration; with the scores, at the end."""
-        state, iteration, head = self.state, self.state.iteration, self.state.head_to_use()
+        state, iteration = self.state, self.state.iteration
         if self._saved_at == iteration:
             return
+        head = state.head_to_use()
         state.save(self.folder.checkpoint(iteration))
         expressions = np.stack([self.clip.frames[i].expression for i in self.split.train])
         neutral = neutral_expression(expressions, self.clip.expression_names).to(self.device)

@@ -18,7 +18,7 @@ from arguments import OptimizationParams, TrainConfig
 from scene.cameras import Camera
 from scene.dataset_readers import Clip
 from scene.densification import DensificationStats, Densifier
-from scene.gaussian_model import GaussianModel, points_in_cube
+from scene.gaussian_model import GaussianModel
 from scene.head_model import Architecture, GaussianHead
 from scene.optimization import HeadOptimizer, schedules
 from scene.pose_refinement import PoseRefinement
@@ -61,15 +61,19 @@ class TrainingState:
         frames. `mattes` [H, W] of some of them, by position: where given, the start is in their hull."""
         torch.manual_seed(config.run.seed)  # the layers of torch.nn draw from the global generator
         generator = torch.Generator().manual_seed(config.run.seed)
-        num, half_side = config.network.initial_gaussians, architecture.half_side
-        a = architecture
-        sizes = a.num_derivations, generator, a.num_blendshapes, a.torso_membership
+        num, a = config.network.initial_gaussians, architecture
+        rest = generator, a.num_blendshapes, a.torso_membership
         if mattes:
             seen = [cameras[i] for i in mattes]
-            points = points_in_hull(seen, list(mattes.values()), half_side, num, generator)
+            try:
+                points = points_in_hull(seen, list(mattes.values()), a.half_side, num, generator)
+            except ValueError as error:
+                raise UserError(
+                    f"--start_in_hull: {error}; look at mask/, or start in the cube by --no-start_in_hull"
+                ) from None
+            gaussians = GaussianModel.from_points(points, a.num_derivations, *rest)
         else:
-            points = points_in_cube(half_side, num, generator)
-        gaussians = GaussianModel.from_points(points, *sizes)
+            gaussians = GaussianModel.in_cube(num, a.num_derivations, a.half_side, *rest)
         head = GaussianHead(architecture, gaussians, generator).to(device)
         poses = torch.stack([camera.world_to_camera[:3] for camera in cameras])  # [F, 3, 4]
         head.mean_pose.copy_(nearest_rigid(poses.mean(dim=0)))
