@@ -26,31 +26,40 @@ def main(argv: list[str] | None = None) -> None:
 
 def train(session) -> None:
     """Optimise the head of a session until its schedule, its time or the user ends it."""
-    import torch
-
-    from gaussian_renderer import render
-
     config, state = session.config, session.state
-    schedule = config.optimization
-    head, optimizer, densifier = state.head, state.optimizer, state.densifier
+    schedule, head = config.optimization, state.head
+    step = session.captured(optimize)
 
     for iteration in session.iterations():
-        optimizer.set_learning_rates(iteration)
+        state.optimizer.set_learning_rates(iteration)
         head.deforms = iteration > schedule.warm_up
         head.active_sh_degree = min(iteration // schedule.sh_increase_interval, config.model.sh_degree)
 
         view = session.next_view()
-        splats = head(view.camera, view.expression, view.head_pose, view.torso, view.noise)
-        means2d = torch.zeros_like(splats.means, requires_grad=True)
-        drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=session.pipeline)
-        loss = session.loss(drawn.image, view.image)
-        loss.backward()
+        result = step(view, state.densifier.observes(iteration))
+        if state.after_step_(iteration, schedule):
+            step.forget()  # other Gaussians
 
-        if densifier.observes(iteration):
-            densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)
-        state.step_(iteration, schedule)
+        session.report(iteration, result.loss, result.image, view.image)
 
-        session.report(iteration, loss, drawn.image, view.image)
+
+def optimize(session, view, observes: bool):
+    """Draw a view, compare, back-propagate and move; on CUDA, this is what is recorded as a graph."""
+    import torch
+
+    from gaussian_renderer import render
+    from training.captured_step import StepResult
+
+    state = session.state
+    splats = state.head(view.camera, view.expression, view.head_pose, view.torso, view.noise)
+    means2d = torch.zeros_like(splats.means, requires_grad=True)
+    drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=session.pipeline)
+    loss = session.loss(drawn.image, view.image)
+    loss.backward()
+    if observes:
+        state.densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)
+    state.optimizer.step()
+    return StepResult(loss.detach(), drawn.image.detach())
 
 
 if __name__ == "__main__":

@@ -303,6 +303,9 @@ class RunParams:
     device: str = option(
         "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
     )
+    cuda_graph: bool = option(
+        True, "record the training step as a CUDA graph and replay it, where that is possible"
+    )
     quiet: bool = option(False, "print errors and the final result only")
     detect_anomaly: bool = option(False, "let autograd name the operation that made a NaN (slow)")
 

@@ -120,7 +120,8 @@ class FrameDataset:
         assert not only_head or all(r.parsing_path for r in self.records), "read_clip was not told only_head"
         expressions = np.array([record.expression for record in self.records], np.float32)
         self.expressions = torch.from_numpy(expressions).to(self.device)  # [F, E]
-        self.cameras = tuple(self._camera(record) for record in self.records)
+        cameras = [self._camera(record) for record in self.records]
+        self.cameras = tuple(cameras[0].posed(camera.world_to_camera) for camera in cameras)  # of one size
         self.torsos = tuple(
             None if record.torso is None else torch.from_numpy(record.torso).float().to(self.device)
             for record in self.records

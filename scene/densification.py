@@ -53,8 +53,8 @@ class DensificationStats:
         norms = grad_means2d[:, :2].norm(dim=1)
         self.gradient_sum += torch.where(visible, norms, 0)
         self.num_seen += visible
-        self.max_radius = torch.maximum(self.max_radius, radii.to(self.max_radius.dtype))
-        self.max_opacity = torch.maximum(self.max_opacity, opacities.detach().flatten())
+        torch.maximum(self.max_radius, radii.to(self.max_radius.dtype), out=self.max_radius)
+        torch.maximum(self.max_opacity, opacities.detach().flatten(), out=self.max_opacity)
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(vars(self))

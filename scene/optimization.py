@@ -2,7 +2,8 @@
 
 Two optimizers behind one object: Adam for everything that lives in a vector space, geoopt's Riemannian Adam
 for tau, which lives on (S^3)^K. Groups are addressed by name; a name without a schedule, or a schedule
-without parameters, is an error when training starts.
+without parameters, is an error when training starts. On CUDA, rates and step counts are tensors, so that a
+step can be recorded as a graph.
 """
 
 import math
@@ -97,17 +98,33 @@ class HeadOptimizer:
             raise ValueError("a parameter of the head belongs to no group, or to two")
         self.head = head
         self.rates = rates
-        euclidean = [
-            dict(params=p, name=name, weight_decay=decay.get(name, 0.0))
-            for name, p in groups.items()
-            if name != "tau" and p
-        ]
+        self._group_names = tuple(groups)
+        device = head.gaussians.xyz.device
+        self._rates_there = torch.zeros(len(groups), device=device) if device.type == "cuda" else None  # [G]
+        described = {
+            name: dict(params=p, name=name, weight_decay=decay.get(name, 0.0), lr=self._rate_there(i))
+            for i, (name, p) in enumerate(groups.items())
+            if p
+        }
+        tau = described.pop("tau")
         # eps of the family: gradients of a mean over all pixels are tiny. `fused` only changes the speed.
-        self.adam = torch.optim.Adam(euclidean, lr=0.0, eps=1e-15, fused=True, decoupled_weight_decay=True)
-        self.riemannian = geoopt.optim.RiemannianAdam(
-            [dict(params=groups["tau"], name="tau")], lr=0.0, eps=1e-15
+        self.adam = torch.optim.Adam(
+            list(described.values()),
+            eps=1e-15,
+            fused=True,
+            decoupled_weight_decay=True,
+            capturable=self._rates_there is not None,
         )
+        self.riemannian = geoopt.optim.RiemannianAdam([tau], eps=1e-15)
+        if self._rates_there is not None:  # geoopt counts in Python where it makes the state itself
+            (parameter,) = tau["params"]
+            step = torch.zeros((), dtype=torch.float64, device=device)
+            moments = {key: torch.zeros_like(parameter.data) for key in ("exp_avg", "exp_avg_sq")}
+            self.riemannian.state[parameter] = {"step": step, **moments}
         self.set_learning_rates(0)
+
+    def _rate_there(self, i: int) -> Tensor | float:
+        return 0.0 if self._rates_there is None else self._rates_there[i]
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -116,6 +133,10 @@ class HeadOptimizer:
     def set_learning_rates(self, iteration: int) -> dict[str, float]:
         """Rates of this iteration, by group name; returned for the log."""
         current = {name: rate(iteration) for name, rate in self.rates.items()}
+        if self._rates_there is not None:  # the groups hold its elements
+            ordered = torch.tensor([current[name] for name in self._group_names])
+            self._rates_there.copy_(ordered, non_blocking=True)
+            return current
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = current[group["name"]]
@@ -170,20 +191,26 @@ class HeadOptimizer:
 
     def load_state_tensors_(self, tensors: dict[str, Tensor]) -> None:
         """Put back what `state_tensors` gave. Steps regain their type: a tensor for Adam, a Python int for
-        geoopt (whose own `load_state_dict` leaves a float tensor behind, and a resumed run would differ)."""
+        geoopt on the CPU (whose own `load_state_dict` leaves a float tensor, and a resumed run would differ).
+        """
         parameters = dict(self.head.named_parameters())
         for path, value in tensors.items():
             name, key = path.rsplit(".", 1)
             parameter = parameters[name]
             optimizer, _ = self._find_parameter(parameter)
             if key == "step":
-                step = float(value)
-                value = int(step) if optimizer is self.riemannian else torch.tensor(step, dtype=torch.float32)
-                if optimizer is self.adam:
-                    value = value.to(parameter.device)  # where fused Adam keeps it
+                value = self._step_count(float(value), optimizer, parameter.device)
             else:
                 value = value.to(parameter.device).clone()
             optimizer.state[parameter][key] = value
+
+    def _step_count(self, steps: float, optimizer: torch.optim.Optimizer, device) -> Tensor | int:
+        """A step count of the type that the optimizer keeps, where it keeps it."""
+        if optimizer is self.adam:
+            return torch.tensor(steps, dtype=torch.float32, device=device)
+        if self._rates_there is None:
+            return int(steps)
+        return torch.tensor(steps, dtype=torch.float64, device=device)
 
     def _find(self, name: str) -> tuple[torch.optim.Optimizer, dict]:
         for optimizer in self.optimizers:

@@ -30,19 +30,21 @@ def torso_motion(head_pose: Tensor, mean_pose: Tensor, torso: Tensor | None) -> 
     rotation, translation = head_pose[:3, :3], head_pose[:3, 3]
     at_rest = mean_pose  # [3, 4]: head space to camera
     if torso is not None:
-        flip = torso.new_tensor([1.0, -1.0, -1.0])
+        flip = torch.ones_like(torso[:3, 3])  # made on the device: a copy from the host would wait for it
+        flip[1:] = -1
         turn, shift = flip[:, None] * torso[:3, :3] * flip, flip * torso[:3, 3]
         at_rest = turn @ mean_pose
         at_rest = torch.cat([at_rest[:, :3], (at_rest[:, 3] + shift)[:, None]], dim=1)
     upper = rotation.T @ torch.cat([at_rest[:, :3], (at_rest[:, 3] - translation)[:, None]], dim=1)
-    return torch.cat([upper, upper.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
+    last_row = torch.eye(4, dtype=upper.dtype, device=upper.device)[3:]
+    return torch.cat([upper, last_row])
 
 
 def follow_torso(xyz: Tensor, rotation: Tensor, membership: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
     """Means [N, 3] and quaternions [N, 4] that go along with `motion` [4, 4] by their membership [N, 1]."""
     moved = xyz @ motion[:3, :3].T + motion[:3, 3]
     turn = matrix_to_quaternion(motion[:3, :3])
-    identity = turn.new_tensor([1.0, 0.0, 0.0, 0.0])
+    identity = torch.eye(4, dtype=turn.dtype, device=turn.device)[0]
     turn = F.normalize(torch.lerp(identity.expand(len(xyz), 4), turn.expand(len(xyz), 4), membership), dim=1)
     return torch.lerp(xyz, moved, membership), quaternion_multiply(turn, rotation)
 

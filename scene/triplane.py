@@ -31,8 +31,9 @@ class TriPlane(nn.Module):
         """Features [N, C] of Gaussians whose K doppelgangers are at `points` [N, K, 3], in world units."""
         num_points, num_blocks = points.shape[:2]
         blocks = self.planes.unflatten(1, (num_blocks, -1)).flatten(0, 1)  # [3 K, C/K, R, R]
-        grid = torch.stack([points[..., axes] for axes in PLANE_AXES]) / self.half_width  # [3, N, K, 2]
-        grid = grid.permute(0, 2, 1, 3).reshape(3 * num_blocks, 1, num_points, 2)  # [3 K, 1, N, 2]
+        axes = (points / self.half_width).permute(2, 1, 0)  # [3, K, N]: x, y, z
+        grid = torch.stack([torch.stack([axes[i], axes[j]], dim=-1) for i, j in PLANE_AXES])  # [3, K, N, 2]
+        grid = grid.view(3 * num_blocks, 1, num_points, 2)
         grid = grid.nan_to_num(
             0.0
         )  # on the CPU, torch's backward writes out of bounds where a coordinate is NaN

@@ -4,10 +4,11 @@
 evaluates and saves when the schedule says so. At the end, also after Ctrl-C, it saves what there is.
 """
 
+import functools
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +16,14 @@ import torch
 from torch import Tensor
 
 from arguments import TrainConfig, rescale_schedule
+from diff_gaussian_rasterization import cuda
 from gaussian_renderer import render
 from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
 from scene.dataset import FrameDataset
 from scene.dataset_readers import read_clip, split_clip
 from scene.optimization import HeadOptimizer, schedules
 from training import planning
+from training.captured_step import CapturedStep, StepResult
 from training.device import check_free_memory, choose_device, describe
 from training.evaluation import evaluate
 from training.export import save_cameras, save_initial_points, save_point_cloud
@@ -79,6 +82,8 @@ class Session:
     def __enter__(self) -> "Session":
         # Ctrl-C ends the run between two iterations, where its state is whole; a second one ends it at once.
         self._stops = threading.Event()
+        # Backward passes in this thread: handing them to autograd's own costs more than it gives.
+        torch.autograd.set_multithreading_enabled(False)
         self._previous_handler = None
         if threading.current_thread() is threading.main_thread():
             self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
@@ -140,13 +145,24 @@ class Session:
             camera, frame.expression, frame.camera.world_to_camera, frame.torso, noise, image, background
         )
 
+    def captured(self, optimize: Callable[["Session", TrainingView, bool], StepResult]) -> CapturedStep:
+        """A training step, replayed from a CUDA graph where it can be."""
+        return CapturedStep(functools.partial(optimize, self), self.state.head, self._can_capture())
+
+    def _can_capture(self) -> bool:
+        run = self.config.run
+        looks_at_values = run.detect_anomaly or self.config.pipeline.debug or self.state.poses is not None
+        return run.cuda_graph and not looks_at_values and cuda.is_available(self.device)
+
     def report(self, iteration: int, loss: Tensor, image: Tensor, truth: Tensor) -> None:
         """Show how it goes. Raises UserError where the loss is no number any more."""
         if iteration % REPORT_INTERVAL and iteration != 1:
             self._progress.update()
             return
         value = float(loss.detach())
-        broken = [name for name, p in self.state.head.named_parameters() if not p.isfinite().all()]
+        parameters = dict(self.state.head.named_parameters())
+        are_finite = torch.stack([p.isfinite().all() for p in parameters.values()]).tolist()
+        broken = [name for name, is_finite in zip(parameters, are_finite) if not is_finite]
         if broken or not np.isfinite(value):
             raise UserError(
                 f"iteration {iteration}: the loss is {value}, not finite: {', '.join(broken) or 'it alone'}; "
@@ -279,14 +295,26 @@ class Session:
         head = planning.grown(self.state.head, config.optimization.max_gaussians)
         optimizer = HeadOptimizer(head, schedules(config.optimization))
         frame = self.train_frames[0]
+        view = TrainingView(
+            frame.camera,
+            frame.expression,
+            frame.camera.world_to_camera,
+            frame.torso,
+            None,
+            frame.image,
+            self.background,
+        )
 
-        def step() -> None:
-            splats = head(frame.camera, frame.expression, frame.camera.world_to_camera, frame.torso)
-            drawn = render(frame.camera, splats, self.background, pipeline=self.pipeline)
-            self.loss(drawn.image, frame.image).backward()
+        def optimize(view: TrainingView, observes: bool) -> StepResult:
+            splats = head(view.camera, view.expression, view.head_pose, view.torso)
+            drawn = render(view.camera, splats, view.background, pipeline=self.pipeline)
+            loss = self.loss(drawn.image, view.image)
+            loss.backward()
             optimizer.step()
+            return StepResult(loss.detach(), drawn.image.detach())
 
-        seconds = planning.seconds_per_step(step, self.device)
+        step = CapturedStep(optimize, head, self._can_capture())
+        seconds = planning.seconds_per_step(lambda: step(view, False), self.device)
         iterations = planning.plan_iterations(seconds, config.run.max_minutes)
         config, changes = rescale_schedule(config, iterations)
         self.log(

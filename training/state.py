@@ -94,16 +94,19 @@ class TrainingState:
             state.average = WeightAverage(p.average_decay)
         return state
 
-    def step_(self, iteration: int, params: OptimizationParams) -> None:
-        """Everything that moves after a backward pass: head, poses, number of Gaussians, average."""
-        self.optimizer.step()
+    def after_step_(self, iteration: int, params: OptimizationParams) -> bool:
+        """What follows a step of the head's optimizer: poses, number of Gaussians, average of the weights.
+
+        Returns whether the Gaussians are others now: all their tensors have been replaced.
+        """
         if self.poses is not None:
             if iteration > params.warm_up:  # before, the head is too vague to say where it is
                 self.pose_optimizer.step()
             self.pose_optimizer.zero_grad(set_to_none=True)
-        self.densifier.step_(iteration)
+        change = self.densifier.step_(iteration)
         if self.average is not None and iteration >= params.densify_until_iter:
             self.average.update_(self.head)
+        return change is not None
 
     def head_to_use(self) -> GaussianHead:
         """The head that is evaluated and saved."""

@@ -1,0 +1,120 @@
+"""A recorded step does what the step does, and is recorded anew where it must be."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from arguments import parse_train_args
+from scene.cameras import Camera
+from tests.scene.heads import make_head
+from tests.synthetic import write_clip
+from train import optimize, train
+from training.captured_step import RECORD_AGAIN, CapturedStep, StepResult
+from training.session import Session
+from training.training_view import TrainingView
+
+
+def view(value: float, device: str) -> TrainingView:
+    """A view whose tensors all hold one number."""
+    tensors = [torch.full(shape, value, device=device) for shape in ((3,), (4, 4), (3, 2, 2), (3,))]
+    expression, pose, image, background = tensors
+    camera = Camera(pose.clone(), 1.0, 1.0, 0.5, 0.5, 2, 2)
+    return TrainingView(camera, expression, pose, None, None, image, background)
+
+
+class Counter:
+    """A step that adds up what it sees, and counts how often Python runs it."""
+
+    def __init__(self, device: str) -> None:
+        self.total = torch.zeros((), device=device)
+        self.num_calls = 0
+
+    def __call__(self, view: TrainingView, observes: bool) -> StepResult:
+        self.num_calls += 1
+        seen = view.image[0, 0, 0] + view.camera.world_to_camera[0, 0] + view.expression[0]
+        self.total += seen
+        return StepResult(2 * seen, view.image + 1)
+
+
+def test_without_a_graph_every_call_runs_the_step():
+    counter = Counter("cpu")
+    step = CapturedStep(counter, make_head(), is_enabled=False)
+    for value in range(4):
+        assert step(view(value, "cpu"), True).loss == 6 * value
+    assert counter.num_calls == 4 and counter.total == 3 * (1 + 2 + 3)
+
+
+@pytest.mark.gpu
+def test_graph_reads_each_view_and_runs_the_step_only_to_record_it():
+    counter = Counter("cuda")
+    step = CapturedStep(counter, make_head(), is_enabled=True)
+    for value in range(6):
+        result = step(view(value, "cuda"), True)
+        assert result.loss == 6 * value and (result.image == value + 1).all()
+    assert counter.num_calls == 2 and counter.total == 3 * sum(range(6))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("change", ["forget", "observes", "deforms", "active_sh_degree", "age"])
+def test_graph_is_recorded_anew_when_the_step_changes(change):
+    counter, head = Counter("cuda"), make_head()
+    step = CapturedStep(counter, head, is_enabled=True)
+    for _ in range(3):
+        step(view(1, "cuda"), True)
+    if change == "forget":
+        step.forget()
+    elif change == "age":
+        step._num_replays = RECORD_AGAIN
+    elif change != "observes":
+        setattr(head, change, int(not getattr(head, change)))
+    for _ in range(3):
+        step(view(1, "cuda"), change != "observes")
+    assert counter.num_calls == 4 and counter.total == 18
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("preset", ["best", "paper"])
+def test_training_with_graphs_follows_training_without(tmp_path, preset):
+    """Through warm-up, densification, SH degrees and the average of weights. Gradients are sums in varying
+    order, which training enlarges: hence a few per cent after 60 steps."""
+    clip = write_clip(tmp_path / "clip", num_frames=8, width=64, height=48)
+    schedule = dict(warm_up=10, sh_increase_interval=20, densify_from_iter=25, densify_until_iter=45)
+    schedule |= dict(densification_interval=10, initial_gaussians=300, iterations=60, seed=3, lambda_vgg=0)
+    flags = [word for name, value in schedule.items() for word in (f"--{name}", str(value))]
+    losses = {}
+    for name in ("cuda_graph", "no-cuda_graph"):
+        argv = ["-s", str(clip), "-m", str(tmp_path / name), "--preset", preset, f"--{name}", "--quiet"]
+        config = parse_train_args([*argv, *flags])
+        losses[name] = []
+        with Session(config) as session:
+            report = session.report
+
+            def record(iteration, loss, image, truth, name=name, report=report):
+                losses[name].append(float(loss))
+                report(iteration, loss, image, truth)
+
+            session.report = record
+            train(session)
+            num = len(session.state.head.gaussians)
+            steps = [float(s["step"]) for o in session.state.optimizer.optimizers for s in o.state.values()]
+            assert max(steps) == 60 and num != 300
+    torch.testing.assert_close(
+        torch.tensor(losses["cuda_graph"][:20]), torch.tensor(losses["no-cuda_graph"][:20]), rtol=1e-3, atol=0
+    )
+    end = [sum(values[-8:]) / 8 for values in losses.values()]
+    assert end[0] == pytest.approx(end[1], rel=0.05)
+
+
+@pytest.mark.gpu
+def test_what_looks_at_values_is_not_recorded(tmp_path):
+    clip = write_clip(tmp_path / "clip", num_frames=8)
+    argv = ["-s", str(clip), "-m", str(tmp_path / "run"), "--is_debug", "--iterations", "2", "--quiet"]
+    with Session(parse_train_args(argv)) as session:
+        assert session._can_capture()
+        for group, name in (("run", "detect_anomaly"), ("pipeline", "debug")):
+            changed = dataclasses.replace(getattr(session.config, group), **{name: True})
+            kept, session.config = session.config, dataclasses.replace(session.config, **{group: changed})
+            assert not session._can_capture()
+            session.config = kept
+        session.captured(optimize)
