@@ -1,6 +1,6 @@
 """Options of the scripts: declared once, parsed, checked, stored. The only place that knows argparse."""
 
-from arguments.command_line import CONFIG_NAME, parse_render_args, parse_train_args
+from arguments.command_line import CONFIG_NAME, parse_render_args, parse_train_args, stored_config
 from arguments.config_file import load_config, save_config
 from arguments.params import (
     ModelParams,
@@ -13,6 +13,7 @@ from arguments.params import (
     TrainConfig,
 )
 from arguments.schedule import rescale_schedule
+from arguments.scoring import ScoringParams, parse_metrics_args
 
 __all__ = [
     "CONFIG_NAME",
@@ -23,10 +24,13 @@ __all__ = [
     "RenderConfig",
     "RenderParams",
     "RunParams",
+    "ScoringParams",
     "TrainConfig",
     "load_config",
+    "parse_metrics_args",
     "parse_render_args",
     "parse_train_args",
     "rescale_schedule",
     "save_config",
+    "stored_config",
 ]

@@ -1,5 +1,5 @@
 """The command lines of train.py and render.py: flags built from the fields of `params.py`, and who wins over
-whom.
+whom. `scoring.py` builds that of metrics.py by the same means.
 
 Lowest first: defaults (the published method), `--preset`, `--is_debug`, rescaling by `--iterations`, the
 flags that were given. With `--resume`, and in render.py, the stored config of the run takes the place of the
@@ -42,10 +42,10 @@ def parse_train_args(argv: list[str] | None = None) -> TrainConfig:
     Reads nothing but the flags, the existence of the paths they name and, with --resume, the stored config.
     Raises UserError.
     """
-    parser = _build_parser(
+    parser = build_parser(
         "train.py", TRAIN_USAGE, "Train an animatable head avatar from a clip.", TRAIN_GROUPS
     )
-    given = _parse(parser, argv, TRAIN_GROUPS)
+    given = parse_flags(parser, argv, TRAIN_GROUPS)
     config = _resumed_config(given) if given.get("resume") else _fresh_config(given)
     for name in TRAIN_GROUPS:
         check_ranges(getattr(config, name))
@@ -60,9 +60,9 @@ def parse_render_args(argv: list[str] | None = None) -> RenderConfig:
 
     The devices are those of this machine, not those of the training run. Raises UserError.
     """
-    parser = _build_parser("render.py", RENDER_USAGE, "Render views of a trained avatar.", RENDER_GROUPS)
-    given = _parse(parser, argv, RENDER_GROUPS)
-    trained = _stored_config(given)
+    parser = build_parser("render.py", RENDER_USAGE, "Render views of a trained avatar.", RENDER_GROUPS)
+    given = parse_flags(parser, argv, RENDER_GROUPS)
+    trained = stored_config(given.get("model_path"))
     config = RenderConfig(
         model=replace(trained.model, data_device="auto"),
         network=trained.network,
@@ -114,7 +114,7 @@ def _resumed_config(given: dict[str, Any]) -> TrainConfig:
 
     --iterations moves the end and no milestone, so that the run goes on exactly.
     """
-    stored = _stored_config(given)
+    stored = stored_config(given.get("model_path"))
     fixed = {"preset", "is_debug", "sh_degree", *(option.name for option in fields(NetworkParams))}
     before = option_values(stored)
     for name in sorted(fixed.intersection(given)):
@@ -127,8 +127,8 @@ def _resumed_config(given: dict[str, Any]) -> TrainConfig:
     return replace(config, given=(stored.given - set(transient)) | set(given))
 
 
-def _stored_config(given: dict[str, Any]) -> TrainConfig:
-    model_path = given.get("model_path")
+def stored_config(model_path: Path | None) -> TrainConfig:
+    """Read the options of the run in a folder. Raises UserError where there is none."""
     if model_path is None:
         raise UserError("-m/--model_path: missing; the folder of a training run, for example -m output/id1")
     if not (model_path / CONFIG_NAME).is_file():
@@ -150,7 +150,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message.removeprefix("argument "))
 
 
-def _build_parser(program: str, usage: str, description: str, groups: dict[str, type]) -> _Parser:
+def build_parser(program: str, usage: str, description: str, groups: dict[str, type]) -> _Parser:
     """Make a parser whose flags are the fields of the groups; flags that are not given leave no trace."""
     parser = _Parser(
         program,
@@ -159,7 +159,7 @@ def _build_parser(program: str, usage: str, description: str, groups: dict[str, 
         formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=34, width=110),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
-        epilog="A switch works as --eval, --no-eval and --eval True|False. "
+        epilog="A switch works as --quiet, --no-quiet and --quiet True|False. "
         + "What is marked * follows --iterations unless given itself." * (groups is TRAIN_GROUPS),
     )
     for group in groups.values():
@@ -183,20 +183,17 @@ def _add_flag(section, option: Field, is_inherited: bool) -> None:
             f"--no-{option.name}", action="store_false", dest=option.name, help=argparse.SUPPRESS
         )
     elif typing.get_origin(kind) is tuple:
-        section.add_argument(*names, nargs="+", action=_Tuple, type=_integer, metavar="N", help=help)
+        convert, metavar = _CONVERTERS[typing.get_args(kind)[0]]
+        section.add_argument(*names, nargs="+", action=_Tuple, type=convert, metavar=metavar, help=help)
     else:
-        convert, metavar = {
-            int: (_integer, "N"),
-            float: (_number, "X"),
-            Path: (_path, "PATH"),
-            str: (str, "NAME"),
-        }[kind]
+        convert, metavar = _CONVERTERS[kind]
         section.add_argument(*names, type=convert, metavar=metavar, help=help)
 
 
 class _Tuple(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, tuple(sorted(set(values))))
+        is_milestones = self.type is _integer
+        setattr(namespace, self.dest, tuple(sorted(set(values)) if is_milestones else values))
 
 
 # Every frame is rendered once, so nothing is kept: flags of train.py that render.py only accepts.
@@ -251,7 +248,11 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def _parse(parser: _Parser, argv: list[str] | None, groups: dict[str, type]) -> dict[str, Any]:
+_CONVERTERS = {int: (_integer, "N"), float: (_number, "X"), Path: (_path, "PATH"), str: (str, "NAME")}
+
+
+def parse_flags(parser: _Parser, argv: list[str] | None, groups: dict[str, type]) -> dict[str, Any]:
+    """Return the options that were given, and their values. Raises UserError."""
     namespace, unknown = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if unknown:
         word = next((u for u in unknown if u.startswith("-")), unknown[0])

@@ -120,7 +120,9 @@ class FrameDataset:
         assert not only_head or all(r.parsing_path for r in self.records), "read_clip was not told only_head"
         expressions = np.array([record.expression for record in self.records], np.float32)
         self.expressions = torch.from_numpy(expressions).to(self.device)  # [F, E]
-        cameras = [self._camera(record) for record in self.records]
+        cameras = [
+            clip.camera(record).scaled(self.width, self.height).to(self.device) for record in self.records
+        ]
         self.cameras = tuple(cameras[0].posed(camera.world_to_camera) for camera in cameras)  # of one size
         self.torsos = tuple(
             None if record.torso is None else torch.from_numpy(record.torso).float().to(self.device)
@@ -195,13 +197,6 @@ class FrameDataset:
     def _load(self, position: int) -> Tensor:
         size = self.width, self.height
         return torch.from_numpy(load_frame(self.records[position], self.background, size, self.only_head))
-
-    def _camera(self, record: FrameRecord) -> Camera:
-        clip = self.clip
-        camera = Camera.from_camera_to_world(
-            record.camera_to_world, clip.fx, clip.fy, clip.cx, clip.cy, clip.width, clip.height, clip.near
-        )
-        return camera.scaled(self.width, self.height).to(self.device)
 
     def _place(self, data_device: torch.device | str | None) -> torch.device:
         if data_device is not None:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scene.cameras import near_plane
+from scene.cameras import Camera, near_plane
 from scene.image_checks import check_image_files
 from utils.errors import UserError
 
@@ -58,6 +58,12 @@ class Clip:
     expression_names: tuple[str, ...] | None
     mask_offset: int  # the mask of frame i is mask/<i + mask_offset>.png
     notes: tuple[str, ...]  # what the log should say about how the folder was read
+
+    def camera(self, frame: FrameRecord) -> Camera:
+        """The camera of a frame, at the size of the stored frames."""
+        return Camera.from_camera_to_world(
+            frame.camera_to_world, self.fx, self.fy, self.cx, self.cy, self.width, self.height, self.near
+        )
 
 
 class Split(NamedTuple):

@@ -1,6 +1,6 @@
 """Imports go one way, dependencies are declared, and no path of somebody's machine is committed.
 
-scripts -> training -> scene, gaussian_renderer -> utils        submodules: packages of their own
+scripts -> training, scoring -> scene, gaussian_renderer -> utils        submodules: packages of their own
 """
 
 import ast
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ["train.py", "render.py", "demo.py", "prepare.py"]
+SCRIPTS = ["train.py", "render.py", "metrics.py", "demo.py", "prepare.py"]
 RASTERIZER = "submodules/diff-gaussian-rasterization/diff_gaussian_rasterization"
 SIMPLE_KNN = "submodules/simple-knn/simple_knn"
 PACKAGES = {"diff_gaussian_rasterization", "simple_knn"}
@@ -25,11 +25,12 @@ MAY_IMPORT = {
     "gaussian_renderer": {"arguments", "utils", *PACKAGES},
     "scene": {"arguments", "utils", *PACKAGES},
     "training": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
+    "scoring": {"arguments", "scene", "utils"},
     "preparation": {"scene", "utils"},
     RASTERIZER: set(),
     SIMPLE_KNN: set(),
 }
-SCRIPT_NAMES = {"train", "render", "demo", "prepare", "tools", "tests", "benchmarks"}
+SCRIPT_NAMES = {"train", "render", "metrics", "demo", "prepare", "tools", "tests", "benchmarks"}
 OWN = SCRIPT_NAMES | {Path(folder).name for folder in MAY_IMPORT}
 REQUIRED_AS = {"cv2": "opencv-python-headless"}
 OPTIONAL = {"cuda", "onnxruntime"}  # cuda-core: the rasterizer's extras; prepare.py --matting

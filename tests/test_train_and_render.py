@@ -6,6 +6,7 @@ import signal
 import pytest
 import torch
 
+import metrics
 import render
 import train
 from scene import load_avatar
@@ -232,3 +233,33 @@ def test_a_run_with_every_departure_resumes_exactly(clip, tmp_path):
     run(clip, tmp_path / "resumed", *DEPARTURES, "--start_checkpoint", str(checkpoint))
     assert_same_model(tmp_path / "whole", tmp_path / "resumed")
     render.main(["-m", str(tmp_path / "resumed"), "--skip_train", "--quiet"])
+
+
+def test_metrics_scores_what_render_wrote(trained, capsys):
+    render.main(["-m", str(trained), "--skip_train", "--quiet"])
+    folder = trained / "test" / f"ours_{ITERATIONS}"
+    rendered = json.loads((folder / "metrics.json").read_text())
+    capsys.readouterr()
+    metrics.main(["-m", str(trained), "--device", "cpu"])
+    output = capsys.readouterr()
+    scored = json.loads((folder / "metrics.json").read_text())
+    assert scored["per_view"] == rendered["per_view"]
+    # the files hold 8 bits
+    assert scored["scores"]["mean"]["psnr"] == pytest.approx(rendered["mean"]["psnr"], abs=0.02)
+    assert scored["scores"]["mean"]["ssim"] == pytest.approx(rendered["mean"]["ssim"], abs=2e-3)
+    results = json.loads((trained / "results.json").read_text())
+    assert results.keys() == {"ours_12", f"ours_{ITERATIONS}"}
+    assert results[f"ours_{ITERATIONS}"].keys() >= {"L1", "PSNR", "SSIM", "mouth_psnr"}
+    assert output.out.splitlines()[2].startswith(f"| {trained} ")
+    assert "LPIPS is not computed" in output.err
+    assert (folder / "strips.png").is_file()
+
+
+def test_metrics_without_a_rendering_is_one_line_and_leaves_other_runs_alone(trained, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in trained.rglob("*.json")}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as error:
+        metrics.main(["-m", str(trained), str(tmp_path / "empty")])
+    assert error.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in trained.rglob("*.json")}

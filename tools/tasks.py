@@ -4,6 +4,7 @@ demo           install what is missing; train on data/demo, render, score; resul
 test           install what is missing; run the tests (GPU tests are skipped, by name, where there is no GPU)
 lint           install ruff if missing; check and format --check
 format         the same ruff: mend what it can mend by itself, and format
+results        the tables of docs/results.md once more, on a GPU: results --clips DIR [DIR ...]
 setup          install everything into .venv, run nothing
 demo-offline   demo and test without installing: with .venv if it is there, else with this Python
 test-offline
@@ -87,6 +88,10 @@ def format_code(arguments):
     return mended or formatted
 
 
+def results(arguments):
+    return run([environment.ensure(Group.RUNTIME), "benchmarks/results.py", *arguments])
+
+
 def setup(arguments):
     environment.ensure(Group.RUNTIME, Group.DEVELOPMENT)
     print(f"ready: {environment.VENV}")
@@ -119,6 +124,7 @@ TARGETS = {
     "test": test,
     "lint": lint,
     "format": format_code,
+    "results": results,
     "setup": setup,
     "demo-offline": demo_offline,
     "test-offline": test_offline,

@@ -8,7 +8,6 @@ eval/                                    contact sheets and curves
 """
 
 import json
-import os
 import shutil
 import sys
 import time
@@ -19,6 +18,7 @@ from arguments import CONFIG_NAME, TrainConfig, save_config
 from training.evaluation import Evaluation
 from utils.checkpoint import iteration_path
 from utils.images import write_png
+from utils.json_files import update_json, write_json
 from utils.plots import LossPoint, ScorePoint, plot_training
 from utils.versions import versions
 
@@ -101,13 +101,13 @@ class RunFolder:
         if name == "test":
             key = f"ours_{iteration}"
             scores = {"L1": means["l1"], "PSNR": means["psnr"], "SSIM": means["ssim"]}
-            self._update_json("results.json", key, scores)
-            self._update_json("per_view.json", key, [asdict(view) for view in result.views])
+            update_json(self.path / "results.json", {key: scores})
+            update_json(self.path / "per_view.json", {key: [asdict(view) for view in result.views]})
 
     def save_curves(self) -> None:
         """The curves as JSON and as a picture."""
         self._curves_path.parent.mkdir(exist_ok=True)
-        _write_json(self._curves_path, self._curves)
+        write_json(self._curves_path, self._curves)
         steps, evaluations = self._curves["steps"], self._curves["evaluations"]
         losses = [LossPoint(p["seconds"] / 60, p["iteration"], p["loss"], p["num_gaussians"]) for p in steps]
         scores = [ScorePoint(p["seconds"] / 60, p["iteration"], "training views", p["psnr"]) for p in steps]
@@ -123,23 +123,12 @@ class RunFolder:
         if self._tensorboard is not None:
             self._tensorboard.add_scalar(tag, value, iteration)
 
-    def _update_json(self, name: str, key: str, value) -> None:
-        path = self.path / name
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        _write_json(path, {**content, key: value})
-
     def _clear(self) -> None:
         for name in OWN_FOLDERS:
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
         for name in OWN_FILES:
             (self.path / name).unlink(missing_ok=True)
-
-
-def _write_json(path: Path, content) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _tensorboard_writer(folder: Path):

@@ -55,8 +55,13 @@ def ssim(image: Tensor, truth: Tensor) -> Tensor:
 
     Differentiable once, with respect to both images. Does not clamp.
     """
+    return ssim_map(image, truth).mean(dim=(-3, -2, -1))
+
+
+def ssim_map(image: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity at every pixel of images [..., C, H, W]; the same shape. Does not clamp."""
     _check_pair(image, truth)
-    return _SSIMMap.apply(image, truth).mean(dim=(-3, -2, -1))
+    return _SSIMMap.apply(image, truth)
 
 
 class _SSIMMap(torch.autograd.Function):

@@ -4,8 +4,6 @@ renders/00000.png   gt/00000.png   depth/00000.png   video.mp4 (truth | render) 
 """
 
 import contextlib
-import json
-import math
 import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from utils.errors import UserError
 from utils.images import depth_range, depth_to_color, side_by_side, to_uint8, with_label, write_png
+from utils.json_files import finite, write_json
 from utils.metrics import Scores, score
 from utils.video import FfmpegMissing, VideoWriter
 
@@ -117,28 +115,17 @@ class RenderWriter:
         content = {
             **self._header,
             "num_views": len(self._views),
-            "mean": _finite(self.means()),
+            "mean": finite(self.means()),
             "definitions": DEFINITIONS,
-            "per_view": [_finite(view) for view in self._views],
+            "per_view": [finite(view) for view in self._views],
         }
-        path = self._folder / "metrics.json"
-        try:
-            path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error}") from error
+        write_json(self._folder / "metrics.json", content)
 
     def _remove_earlier(self) -> None:
-        stale = [self._folder / "video.mp4", self._folder / "metrics.json"]
+        names = ("video.mp4", "metrics.json", "strips.png", "details.png")  # the pictures are metrics.py's
+        stale = [self._folder / name for name in names]
         for kind in ("renders", "gt", "depth"):
             stale += (self._folder / kind).glob("[0-9][0-9][0-9][0-9][0-9].png")
         for path in stale:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-
-
-def _finite(numbers: dict) -> dict:
-    """Replace what JSON cannot hold by null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in numbers.items()
-    }

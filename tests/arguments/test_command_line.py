@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from arguments import load_config, parse_render_args, parse_train_args, save_config
+from arguments import load_config, parse_metrics_args, parse_render_args, parse_train_args, save_config
 from arguments.params import RENDER_GROUPS, TRAIN_GROUPS
 from arguments.presets import DEBUG_ITERATIONS, DEBUG_VALUES, PRESETS
+from arguments.scoring import SCORING_GROUPS
 from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -357,7 +358,12 @@ def test_a_missing_clip_and_a_file_as_result_folder_are_refused(clip, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("parse", "groups"), [(parse_train_args, TRAIN_GROUPS), (parse_render_args, RENDER_GROUPS)]
+    ("parse", "groups"),
+    [
+        (parse_train_args, TRAIN_GROUPS),
+        (parse_render_args, RENDER_GROUPS),
+        (parse_metrics_args, SCORING_GROUPS),
+    ],
 )
 def test_help_lists_every_flag_with_text_and_default(capsys, parse, groups):
     with pytest.raises(SystemExit) as exit_:
@@ -384,10 +390,11 @@ def seconds_to_answer(*command):
     return min(times), done
 
 
-def test_help_answers_in_under_half_a_second_without_heavy_imports():
+@pytest.mark.parametrize("script", ["train", "render", "metrics"])
+def test_help_answers_in_under_half_a_second_without_heavy_imports(script):
     code = (
-        "import sys; from arguments import parse_train_args\n"
-        "try: parse_train_args(['--help'])\n"
+        f"import sys, {script}\n"
+        f"try: {script}.main(['--help'])\n"
         "finally: print([m for m in ('torch', 'numpy', 'cv2', 'numba') if m in sys.modules])"
     )
     seconds, done = seconds_to_answer("-c", code)
@@ -396,7 +403,7 @@ def test_help_answers_in_under_half_a_second_without_heavy_imports():
     assert seconds < 0.5
 
 
-@pytest.mark.parametrize("script", ["train.py", "render.py"])
+@pytest.mark.parametrize("script", ["train.py", "render.py", "metrics.py"])
 def test_scripts_refuse_a_wrong_flag_with_one_line_and_exit_code_2_at_once(script):
     seconds, done = seconds_to_answer(script, "--iteratoins", "5")
     assert done.returncode == 2

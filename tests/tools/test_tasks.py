@@ -49,7 +49,7 @@ def test_setup_error_is_one_line_and_no_traceback(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: no room\n"
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-offline", "demo-offline"])
+@pytest.mark.parametrize("target", ["demo", "test", "results", "test-offline", "demo-offline"])
 def test_arguments_go_to_the_command_and_its_exit_status_comes_back(target, monkeypatch):
     seen = []
     monkeypatch.delenv("PYTHONPATH", raising=False)

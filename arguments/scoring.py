@@ -1,0 +1,76 @@
+"""The options of metrics.py and its command line."""
+
+# ruff: noqa: RUF009 -- `option` only wraps dataclasses.field
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from arguments.command_line import build_parser, parse_flags
+from arguments.params import option
+from arguments.validation import check_ranges
+from utils.errors import UserError
+
+METRICS_USAGE = "python metrics.py -m output/id1 [output/id2 ...]"
+SETS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ScoringParams:
+    """Scores: of the pictures that render.py wrote.
+
+    A box is flat and faces the camera; head units as in the data: origin between the ears, y up, z to the
+    camera, forehead to chin about 0.48.
+    """
+
+    model_path: tuple[Path, ...] = option((), "folders of trained avatars", short="m", shown="required")
+    set: tuple[str, ...] = option(
+        (), f"which sets: {', '.join(SETS)}", shown="test and val, where they were rendered"
+    )
+    iteration: int = option(-1, "rendered iteration to score; -1 = the last one", unit="iterations", low=-1)
+    source_path: Path | None = option(
+        None, "folder of the clip, with its mattes and cameras", short="s", shown="as in training"
+    )
+    mouth_box: tuple[float, ...] = option(
+        (-0.1, 0.1, -0.2, -0.075, 0.27), "the mouth: x from, to, y from, to, z", unit="head units"
+    )
+    eyes_box: tuple[float, ...] = option(
+        (-0.14, 0.14, 0.03, 0.115, 0.21), "the eyes: x from, to, y from, to, z", unit="head units"
+    )
+    lpips_weights: Path | None = option(
+        None, "vgg.pth of lpips 0.1; with the VGG weights, LPIPS is computed", shown="none"
+    )
+    vgg_weights: Path | None = option(None, "weights of torchvision's vgg16, for LPIPS", shown="none")
+    device: str = option(
+        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
+    )
+    quiet: bool = option(False, "print errors and the table only")
+
+
+SCORING_GROUPS = {"scores": ScoringParams}
+
+
+def parse_metrics_args(argv: list[str] | None = None) -> ScoringParams:
+    """Parse and check the command line of metrics.py. Raises UserError."""
+    parser = build_parser("metrics.py", METRICS_USAGE, "Score rendered avatars.", SCORING_GROUPS)
+    params = ScoringParams(**parse_flags(parser, argv, SCORING_GROUPS))
+    check_ranges(params)
+    if not params.model_path:
+        raise UserError("-m/--model_path: missing; folders of training runs, for example -m output/id1")
+    for name in params.set:
+        if name not in SETS:
+            raise UserError(f"--set {name}: expected one of {', '.join(SETS)}")
+    for name in ("mouth_box", "eyes_box"):
+        _check_box(name, getattr(params, name))
+    for name, other in (("lpips_weights", "vgg_weights"), ("vgg_weights", "lpips_weights")):
+        path = getattr(params, name)
+        if path is not None and not path.is_file():
+            raise UserError(f"--{name} {path}: no such file")
+        if path is not None and getattr(params, other) is None:
+            raise UserError(f"--{name} {path}: LPIPS needs --{other} FILE too")
+    return params
+
+
+def _check_box(name: str, box: tuple[float, ...]) -> None:
+    if len(box) != 5 or not (box[0] < box[1] and box[2] < box[3]):
+        found = " ".join(f"{value:g}" for value in box)
+        raise UserError(f"--{name} {found}: expected x from, x to, y from, y to, z, in rising order")

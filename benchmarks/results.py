@@ -1,0 +1,160 @@
+"""Train, render and score the rows of a table of docs/results.md, and print it: mean and spread over seeds.
+
+    python benchmarks/results.py --clips data/obama data/macron --test_frames 50 60
+    python benchmarks/results.py --clips data/obama --table ablation --only base derivations_1 --jobs 4
+
+A row is a name and flags of train.py; add rows below. The runs lie in OUT/TABLE/CLIP/ROW/seed_N. What is
+complete is not run again, what was interrupted goes on; with other flags a run begins anew. Rows that a clip
+has no data for are left out, with a line. OUT/TABLE/results.md and results.json hold what was printed, and
+the scores of every run; to repeat a run, remove its folder.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.result_runs import Run, execute, is_complete
+from benchmarks.result_table import summary, write_results
+from utils.errors import UserError, exit_on_user_error
+from utils.json_files import read_json
+
+
+class Table(NamedTuple):
+    """Rows, flags that all of them share, and the set that is scored: every choice is made on val."""
+
+    scored: str
+    flags: str
+    rows: dict[str, str]
+
+
+SHARED = "-w --eval --val_frames 40"
+TABLES = {
+    "main": Table(
+        scored="test",
+        flags=SHARED,
+        rows={
+            "head": "--only_head",
+            "whole": "",
+            "tracked": "--torso_tracking",
+            "paper_head": "--preset paper --only_head",
+            "paper_whole": "--preset paper",
+        },
+    ),
+    "ablation": Table(
+        scored="val",
+        flags=f"{SHARED} --only_head",
+        rows={
+            "base": "",  # 4 derivations, tri-plane 64 x 64 with 32 channels
+            "derivations_1": "--num_derivations 1",
+            "derivations_2": "--num_derivations 2",
+            "derivations_8": "--num_derivations 8",
+            "derivations_fixed": "--tau_lr_init 0 --tau_lr_final 0",
+            "triplane_32": "--triplane_resolution 32",
+            "triplane_128": "--triplane_resolution 128",
+            "triplane_channels_16": "--triplane_channels 16",
+            "triplane_channels_64": "--triplane_channels 64",
+            "no_blendshapes": "--num_blendshapes 0",
+            "deformation_8x256": "--deformation_depth 8 --deformation_width 256",
+        },
+    ),
+}
+# What a row needs of the data: a flag, and what must be there.
+NEEDS = {"--only_head": "parsing/", "--torso_tracking": "torso_transform"}
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> int:
+    options = parse_arguments(argv)
+    table, folder = TABLES[options.table], options.out / options.table
+    runs = [run for source in options.clips for run in runs_of(source, table, options)]
+    waiting = [run for run in runs if not is_complete(run)]
+    print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them complete", flush=True)
+    has_failed = False
+    with ThreadPoolExecutor(options.jobs) as pool:
+        futures = {pool.submit(execute, run): run for run in waiting}
+        try:
+            for number, future in enumerate(as_completed(futures), start=1):
+                has_failed |= bool(future.result())
+                outcome = future.result() or summary(futures[future], table.scored)
+                print(f"[{number}/{len(waiting)}] {futures[future]}: {outcome}", flush=True)
+                write_results(folder, runs, table.scored)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            return 130
+    print(write_results(folder, runs, table.scored))
+    return int(has_failed)
+
+
+def runs_of(source: Path, table: Table, options: argparse.Namespace) -> Iterator[Run]:
+    """All runs on one clip; a line for each row that it has no data for."""
+    test_frames = dict(zip(options.clips, options.test_frames))
+    split = ["--test_frames", str(test_frames[source])] if source in test_frames else []
+    device = ["--device", options.device]
+    for row in options.only or table.rows:
+        flags = [*shlex.split(f"{table.flags} {table.rows[row]} {options.train_flags}"), *split]
+        lacking = [what for flag, what in NEEDS.items() if flag in flags and not has_data(source, what)]
+        if lacking:
+            print(f"{source.name} {row}: left out, the data have no {lacking[0]}", file=sys.stderr)
+            continue
+        for seed in options.seeds:
+            folder = options.out / options.table / source.name / row / f"seed_{seed}"
+            name = str(folder)
+            scoring = ["--set", table.scored, *shlex.split(options.metrics_flags)]
+            commands = [
+                ["train.py", "-s", str(source), "-m", name, *flags, "--seed", str(seed), *device],
+                ["render.py", "-m", name, "--skip_train", *device],
+                ["metrics.py", "-m", name, *scoring, *device],
+            ]
+            yield Run(source, row, seed, folder, commands)
+
+
+def has_data(source: Path, what: str) -> bool:
+    if what == "parsing/":
+        return (source / "parsing").is_dir()
+    frames = read_json(source / "transforms.json").get("frames") or [{}]
+    return what in frames[0]
+
+
+# --- the command line
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--clips", type=Path, nargs="+", required=True, metavar="DIR", help="folders of the clips")
+    add("--table", choices=TABLES, default="main", help="which table (default: main)")
+    add("--only", nargs="+", metavar="ROW", help="only these rows of the table (default: all)")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="(default: 0 1 2)")
+    add("--test_frames", type=int, nargs="+", default=[], metavar="N", help="held-out frames of each clip")
+    add("--jobs", type=int, default=1, metavar="J", help="runs side by side (default: 1)")
+    add("--device", default="auto", help="of all scripts (default: auto)")
+    add("--out", type=Path, default=Path("output/results"), help="(default: output/results)")
+    add("--train_flags", default="", help='more flags of train.py for all rows: "--max_minutes 5"')
+    add("--metrics_flags", default="", help='flags of metrics.py: "--lpips_weights FILE --vgg_weights FILE"')
+    options = parser.parse_args(argv)
+    for row in options.only or ():
+        if row not in TABLES[options.table].rows:
+            known = ", ".join(TABLES[options.table].rows)
+            raise UserError(f"--only {row}: table {options.table} has the rows {known}")
+    for source in options.clips:
+        if not (source / "transforms.json").is_file():
+            raise UserError(f"--clips {source}: no clip there (transforms.json)")
+    if len({source.name for source in options.clips}) < len(options.clips):
+        raise UserError("--clips: expected folders of different names")
+    if options.test_frames and len(options.test_frames) != len(options.clips):
+        raise UserError("--test_frames: expected a number for each of --clips")
+    if options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: must be at least 1")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Score what render.py wrote.
+
+    python metrics.py -m output/id1 [output/id2 ...]
+
+PSNR, SSIM and L1 of the whole picture, the head, the mouth and the eyes; sharpness, flicker and background
+error; LPIPS where its weights are given. Scores lie in output/id1/{test,val}/ours_N/metrics.json and
+output/id1/{results,per_view}.json; strips.png and details.png beside the pictures are to look at.
+"""
+
+import sys
+
+from arguments import ScoringParams, parse_metrics_args
+from utils.errors import exit_on_user_error
+from utils.startup import prepare_environment
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    params = parse_metrics_args(argv)  # before torch is imported: --help and a wrong flag answer at once
+    prepare_environment()
+    from scoring.pictures import write_pictures
+    from scoring.regions import RegionFinder
+    from scoring.rendered_set import find_rendered_sets
+    from scoring.report import TABLE_NOTE, table, write_scores
+    from scoring.scores import score_set
+    from training.device import choose_device
+    from utils.tables import markdown_table
+
+    device = choose_device(params.device)
+    finders = [RegionFinder(rendered, params) for rendered in find_rendered_sets(params)]
+    lpips = load_lpips(params, device)
+    if not params.quiet:
+        for notice in dict.fromkeys(finder.notice for finder in finders if finder.notice):
+            print(notice, file=sys.stderr)
+
+    results = []
+    for finder in finders:
+        scores = score_set(finder.rendered, finder, device, lpips, quiet=params.quiet)
+        write_scores(finder.rendered, scores, params)
+        write_pictures(finder.rendered, scores, finder)
+        results.append((finder.rendered, scores))
+    print(markdown_table(table(results)))
+    print(TABLE_NOTE)
+
+
+def load_lpips(params: ScoringParams, device):
+    """The LPIPS network, or None and one line that says why."""
+    from utils.lpips import Lpips
+
+    if params.lpips_weights is not None:
+        return Lpips(params.vgg_weights, params.lpips_weights).to(device)
+    if not params.quiet:
+        print("LPIPS is not computed: it needs --vgg_weights and --lpips_weights", file=sys.stderr)
+    return None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Scores of rendered pictures: what metrics.py does."""
