@@ -131,9 +131,19 @@ class NetworkParams:
         False,
         "let the torso's own motion (torso_transform in the data) drive it; not the published method",
     )
+    torso_prediction: bool = option(
+        False,
+        "learn with the torso's own motion (torso_transform in the data) and predict it from the head's pose "
+        "when rendering; off where the data have none; not the published method",
+    )
     start_in_hull: bool = option(
         False,
         "start inside the visual hull of the mattes, not in the whole cube; not the published method",
+    )
+    start_on_surface: bool = option(
+        False,
+        "start on the front of the outline, blown up like a balloon: novel views hold together; "
+        "goes before --start_in_hull; not the published method",
     )
     initial_gaussians: int = option(10_000, "Gaussians at the start", unit="Gaussians", low=1)
 
@@ -232,6 +242,12 @@ class OptimizationParams:
     lambda_vgg: float = option(0.01, "weight of the VGG perceptual loss; 0 = off", low=0)
     vgg_weights: Path | None = option(
         None, "file with the 16-layer VGG weights for --lambda_vgg", shown="none: the term is off"
+    )
+    lambda_surface: float = option(
+        0.0,
+        "weight of the loss that holds Gaussians near the drawn surface, so that novel views hold together; "
+        "0 = off; not the published method",
+        low=0,
     )
     warm_up: int = option(
         3_000, "iterations before the deformation field sets in", unit="iterations", low=0, rescaled=True

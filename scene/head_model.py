@@ -17,7 +17,7 @@ from scene.decoder import HierarchicalDecoder
 from scene.deformation import DeformationField
 from scene.derivation import derive
 from scene.gaussian_model import GaussianModel
-from scene.torso import follow_torso, torso_motion
+from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.triplane import TriPlane
 
 
@@ -42,6 +42,7 @@ class Architecture:
     num_blendshapes: int = 0  # offsets of its own that each Gaussian has
     torso_membership: bool = False  # each Gaussian learns how far it follows the torso, not the head
     torso_tracking: bool = False  # the torso's own motion is known, and in the driving signal
+    torso_prediction: bool = False  # and where it is not, the head's pose predicts it
 
 
 POSE_CODE_SIZE = 12
@@ -61,6 +62,8 @@ class GaussianHead(nn.Module):
         self.deforms = True  # False during warm-up: all offsets are zero
         self.gaussians = gaussians
         self.register_buffer("mean_pose", torch.eye(4)[:3])  # [3, 4] world-to-camera; of the training frames
+        if a.torso_prediction:
+            self.register_buffer("torso_map", torch.zeros(7, 6))  # see scene/torso.py
         signal_size = a.expression_size + POSE_CODE_SIZE * (a.pose_conditioning + a.torso_tracking)
         self.deformation = DeformationField(
             signal_size, a.deformation_depth, a.deformation_width, a.position_frequencies
@@ -84,9 +87,11 @@ class GaussianHead(nn.Module):
 
         `head_pose` [3 or 4, 4] is the world-to-camera pose in which the head was *filmed*: with
         `pose_conditioning` or `torso_membership` the torso follows it, wherever one looks from; None is the
-        mean pose of the clip. `torso` [4, 4] is the torso's own motion (scene/torso.py), None is rest. Models
-        without these ignore them. `noise` [D] is added to the driving signal, in training.
+        mean pose of the clip. `torso` [4, 4] is the torso's own motion (scene/torso.py); None is what the
+        head pose predicts, or rest. Models without these ignore them. `noise` [D] is added to the driving
+        signal, in training.
         """
+        torso = self._torso(head_pose, torso)
         gaussians = self.gaussians
         xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
         opacity_offset, blend = gaussians.opacity_offset, None
@@ -106,8 +111,7 @@ class GaussianHead(nn.Module):
                 )
         features = self.triplane(derive(xyz, gaussians.tau))  # [N, C]
         if self.architecture.torso_membership and head_pose is not None:
-            tracked = torso if self.architecture.torso_tracking else None
-            motion = torso_motion(head_pose, self.mean_pose, tracked)
+            motion = torso_motion(head_pose, self.mean_pose, torso)
             membership = torch.sigmoid(gaussians.torso_logit)
             xyz, rotation = follow_torso(xyz, rotation, membership, motion)
         directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
@@ -128,8 +132,16 @@ class GaussianHead(nn.Module):
         if self.architecture.pose_conditioning:
             parts.append(self._offset(head_pose, self.mean_pose))
         if self.architecture.torso_tracking:
-            parts.append(self._offset(torso, torch.eye(4, device=expression.device)[:3]))
+            at_rest = torch.eye(4, device=expression.device)[:3]
+            parts.append(self._offset(self._torso(head_pose, torso), at_rest))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _torso(self, head_pose: Tensor | None, torso: Tensor | None) -> Tensor | None:
+        """The torso's motion as far as this model uses it: as given, else predicted, else None."""
+        a = self.architecture
+        if torso is None and head_pose is not None and a.torso_prediction:
+            return predicted_torso(head_pose, self.mean_pose, self.torso_map)
+        return torso if a.torso_tracking else None
 
     @staticmethod
     def _offset(pose: Tensor | None, usual: Tensor) -> Tensor:  # [12]

@@ -45,16 +45,19 @@ def evaluate(
     background: Tensor,
     pipeline: PipelineParams,
     *,
+    torso_is_given: bool,
     name: str,
     quiet: bool = False,
 ) -> Evaluation:
-    """Render every frame of a set and compare it with the truth."""
+    """Render every frame of a set and compare it with the truth. `torso_is_given`: whether the head may see
+    the torso's motion of the frame, which was measured in its image."""
     views, rows = [], []
     shown = set(np.linspace(0, len(frames) - 1, min(SHEET_ROWS, len(frames))).round().astype(int).tolist())
     frames.prefetch(range(len(frames)))
     for i in track(range(len(frames)), len(frames), f"evaluating {name}", quiet=quiet):
         frame = frames[i]
-        splats = head(frame.camera, frame.expression, frame.camera.world_to_camera, frame.torso)
+        torso = frame.torso if torso_is_given else None
+        splats = head(frame.camera, frame.expression, frame.camera.world_to_camera, torso)
         rendered = render(frame.camera, splats, background, pipeline=pipeline)
         scores = score(rendered.image, frame.image)
         views.append(ViewScores(frame.image_id, *(float(value) for value in scores)))

@@ -38,7 +38,7 @@ from utils.progress import Progress
 
 REPORT_INTERVAL = 10  # iterations between two looks at the loss: each one waits for the GPU
 PREFETCHED_FRAMES = 8
-HULL_FRAMES = 24  # for the visual hull of --start_in_hull
+STARTING_FRAMES = 24  # whose mattes say where the Gaussians start
 
 
 class Session:
@@ -197,7 +197,13 @@ class Session:
             if indices:
                 frames = self._frames(self.config, indices)
                 result = evaluate(
-                    head, frames, self.background, self.pipeline, name=name, quiet=self.folder.quiet
+                    head,
+                    frames,
+                    self.background,
+                    self.pipeline,
+                    torso_is_given=self.config.network.torso_tracking,
+                    name=name,
+                    quiet=self.folder.quiet,
                 )
                 self.folder.record_evaluation(name, state.iteration, state.seconds, result)
                 if is_final and self.folder.quiet:
@@ -259,7 +265,10 @@ class Session:
         if checkpoint is not None:
             return TrainingState.load(checkpoint, config, num_frames, self.device)
         architecture = architecture_for(config, self.clip, self.cameras)
-        return TrainingState.fresh(config, architecture, self.cameras, self.device, self._hull_mattes())
+        torsos = torch.stack(self.train_frames.torsos) if architecture.torso_prediction else None
+        return TrainingState.fresh(
+            config, architecture, self.cameras, self.device, self._starting_mattes(), torsos
+        )
 
     def _signal_spread(self) -> Tensor:
         """How much each number of the driving signal varies over the training frames: [D]."""
@@ -269,17 +278,18 @@ class Session:
         signals = [head.driving_signal(e, camera.world_to_camera, torso) for e, camera, torso in drives]
         return torch.stack(signals).std(dim=0, correction=0)
 
-    def _hull_mattes(self) -> dict[int, Tensor]:
-        """Mattes of some training frames by position, where the start is to be in their hull."""
-        if not self.config.network.start_in_hull:
+    def _starting_mattes(self) -> dict[int, Tensor]:
+        """Mattes of some training frames by position, where they say where the Gaussians start."""
+        network = self.config.network
+        if not (network.start_in_hull or network.start_on_surface):
             return {}
         num = len(self.train_frames)
-        chosen = sorted(set(np.linspace(0, num - 1, HULL_FRAMES).round().astype(int).tolist()))
+        chosen = sorted(set(np.linspace(0, num - 1, STARTING_FRAMES).round().astype(int).tolist()))
         return {i: self.train_frames[i].matte for i in chosen}
 
     def _announce(self) -> None:
         split, camera = self.split, self.cameras[0]
-        for note in (*self.config.notes, *self.clip.notes, self.loss.notice):
+        for note in (*self.config.notes, *self.clip.notes, self.loss.notice, self._torso_notice()):
             if note:
                 self.log(note)
         self.log(
@@ -288,6 +298,15 @@ class Session:
             f"{len(self.clip.frames[0].expression)} expression coefficients"
         )
         self.log(f"preset {self.config.run.preset} on {describe(self.device)}")
+
+    def _torso_notice(self) -> str:
+        m = self.config.model
+        if not self.config.network.torso_prediction or m.only_head or self.clip.frames[0].torso is not None:
+            return ""
+        return (
+            f"{self.clip.root / 'transforms.json'} has no torso_transform: --torso_prediction is off; the "
+            f"torso comes out sharper after: python prepare.py --torso-only {self.clip.root}"
+        )
 
     def _plan(self) -> None:
         """Fit the schedule to --max_minutes by measuring a head as heavy as the final one."""

@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from arguments import OptimizationParams, TrainConfig
+from scene.avatar import typical_camera
 from scene.cameras import Camera
 from scene.dataset_readers import Clip
 from scene.densification import DensificationStats, Densifier
 from scene.gaussian_model import GaussianModel
 from scene.head_model import Architecture, GaussianHead
+from scene.inflation import points_on_surface
 from scene.optimization import HeadOptimizer, schedules
 from scene.pose_refinement import PoseRefinement
-from scene.torso import nearest_rigid
+from scene.torso import fit_torso_map, nearest_rigid
 from scene.visual_hull import points_in_hull
 from training.averaging import WeightAverage
 from training.sampler import EpochSampler
@@ -56,27 +58,25 @@ class TrainingState:
         cameras: Sequence[Camera],
         device: torch.device,
         mattes: Mapping[int, Tensor] = MappingProxyType({}),
+        torsos: Tensor | None = None,
     ) -> "TrainingState":
         """Gaussians in the cube, networks at their start; a function of the seed. `cameras`: of all training
-        frames. `mattes` [H, W] of some of them, by position: where given, the start is in their hull."""
+        frames, as are `torsos` [F, 4, 4], which only torso_prediction needs. `mattes` [H, W] of some of them,
+        by position: where given, they say where to start."""
         torch.manual_seed(config.run.seed)  # the layers of torch.nn draw from the global generator
         generator = torch.Generator().manual_seed(config.run.seed)
         num, a = config.network.initial_gaussians, architecture
         rest = generator, a.num_blendshapes, a.torso_membership
         if mattes:
-            seen = [cameras[i] for i in mattes]
-            try:
-                points = points_in_hull(seen, list(mattes.values()), a.half_side, num, generator)
-            except ValueError as error:
-                raise UserError(
-                    f"--start_in_hull: {error}; look at mask/, or start in the cube by --no-start_in_hull"
-                ) from None
+            points = _starting_points(config, cameras, mattes, a.half_side, generator)
             gaussians = GaussianModel.from_points(points, a.num_derivations, *rest)
         else:
             gaussians = GaussianModel.in_cube(num, a.num_derivations, a.half_side, *rest)
         head = GaussianHead(architecture, gaussians, generator).to(device)
         poses = torch.stack([camera.world_to_camera[:3] for camera in cameras])  # [F, 3, 4]
         head.mean_pose.copy_(nearest_rigid(poses.mean(dim=0)))
+        if a.torso_prediction:
+            head.torso_map.copy_(fit_torso_map(poses, head.mean_pose, torsos))
         return cls.around(head, config, len(cameras), generator)
 
     @classmethod
@@ -183,6 +183,28 @@ class TrainingState:
         return state
 
 
+def _starting_points(config, cameras, mattes: Mapping[int, Tensor], half_side, generator) -> Tensor:
+    """Points [N, 3] on the inflated outline or in the visual hull, as the options ask."""
+    num, seen = config.network.initial_gaussians, [cameras[i] for i in mattes]
+    option = "start_on_surface" if config.network.start_on_surface else "start_in_hull"
+    try:
+        if config.network.start_on_surface:
+            camera = typical_camera(seen)
+            matte = next(mattes[i] for i in mattes if cameras[i] is camera)
+            return points_on_surface(camera, matte, half_side, num, generator)
+        return points_in_hull(seen, list(mattes.values()), half_side, num, generator)
+    except ValueError as error:
+        raise UserError(
+            f"--{option}: {error}; look at mask/, or start in the cube by --no-{option}"
+        ) from None
+
+
+def predicts_the_torso(config: TrainConfig, clip: Clip) -> bool:
+    """Whether there is a torso, and its motion to learn from."""
+    asks = config.network.torso_prediction and not config.model.only_head
+    return asks and clip.frames[0].torso is not None
+
+
 def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera]) -> Architecture:
     """Sizes of the head for a clip; the cube is no larger than what the cameras see at the origin.
 
@@ -194,6 +216,7 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
             "add it by: python prepare.py --torso-only " + str(clip.root)
         )
     network = config.network
+    predicts_torso = predicts_the_torso(config, clip)
     distance = float(np.median([float(camera.center.norm()) for camera in cameras]))
     width_in_view = distance * cameras[0].width / cameras[0].fx  # world units
     return Architecture(
@@ -212,5 +235,6 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
         num_blendshapes=network.num_blendshapes,
         pose_conditioning=network.pose_conditioning,
         torso_membership=network.torso_membership,
-        torso_tracking=network.torso_tracking,
+        torso_tracking=network.torso_tracking or predicts_torso,
+        torso_prediction=predicts_torso,
     )

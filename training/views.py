@@ -31,8 +31,9 @@ class View(NamedTuple):
 class FrameViews:
     """The frames of a data set, decoded one ahead of the other."""
 
-    def __init__(self, frames: FrameDataset) -> None:
+    def __init__(self, frames: FrameDataset, torso_is_given: bool) -> None:
         self.frames = frames
+        self.torso_is_given = torso_is_given  # whether the avatar may see the torso's motion of the frames
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -43,7 +44,7 @@ class FrameViews:
                 frame.camera,
                 frame.expression,
                 frame.camera.world_to_camera,
-                frame.torso,
+                frame.torso if self.torso_is_given else None,
                 frame.image,
                 frame.image_id,
             )
@@ -81,7 +82,8 @@ def view_sets(
                 device=device,
                 data_device="cpu",
                 cache_bytes=0,  # every frame is asked for once
-            )
+            ),
+            config.network.torso_tracking,
         )
         for name, chosen in indices.items()
         if chosen

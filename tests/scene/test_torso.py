@@ -3,7 +3,16 @@ import math
 import torch
 
 from scene.cameras import Camera
-from scene.torso import follow_torso, initial_membership, nearest_rigid, torso_motion
+from scene.torso import (
+    fit_torso_map,
+    follow_torso,
+    initial_membership,
+    motion_matrix,
+    motion_vector,
+    nearest_rigid,
+    predicted_torso,
+    torso_motion,
+)
 from tests.scene.heads import EXPRESSION_SIZE, make_head
 from utils.rotations import quaternion_to_matrix
 
@@ -69,3 +78,49 @@ def test_a_head_with_a_torso_is_at_rest_in_the_mean_pose_and_its_membership_lear
     assert (moved.means - at_rest.means).abs().max() > 0.01
     moved.means.square().sum().backward()
     assert (head.gaussians.torso_logit.grad != 0).any()
+
+
+def test_motions_survive_the_way_to_vectors_and_back():
+    vector = torch.tensor([0.3, -0.4, 0.2, 0.1, -0.2, 0.3], dtype=torch.float64)
+    motion = motion_matrix(vector)
+    torch.testing.assert_close(motion[:3, :3] @ motion[:3, :3].T, torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(motion_vector(motion), vector)
+    angle = torch.asin(vector[:3].norm())
+    x, y, z = (vector[:3] / vector[:3].norm() * angle).tolist()
+    generator = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    torch.testing.assert_close(motion[:3, :3], torch.linalg.matrix_exp(generator))
+
+
+def test_a_torso_that_follows_the_head_linearly_is_predicted_on_other_frames():
+    generator = torch.Generator().manual_seed(0)
+    mean_pose = motion_matrix(torch.tensor([0.1, 0.2, 0.0, 0.0, 0.0, 3.0]))[:3]
+    heads = 0.1 * torch.randn(800, 6, generator=generator)
+    heads[:, 0] = 0  # a number that never varies is no reason to fail
+    truth = 0.3 * torch.randn(6, 6, generator=generator)
+
+    def pose(head):
+        return motion_matrix(head) @ torch.cat([mean_pose, torch.eye(4)[3:]])
+
+    def around(head):  # the rotation of `pose` is about the camera, so that its shift holds the mean's too
+        turn, shift = pose(head)[:3, :3] @ mean_pose[:, :3].T, pose(head)[:3, 3] - mean_pose[:, 3]
+        return motion_vector(torch.cat([turn, shift[:, None]], dim=1))
+
+    torsos = torch.stack([motion_matrix(around(h) @ truth * 0.5) for h in heads])
+    poses = torch.stack([pose(h) for h in heads])
+    torso_map = fit_torso_map(poses[:780], mean_pose, torsos[:780])
+    assert torso_map.shape == (7, 6)
+    predicted = torch.stack([predicted_torso(p, mean_pose, torso_map) for p in poses[780:]])
+    error = (predicted - torsos[780:]).norm() / (torsos[780:] - torch.eye(4)).norm()
+    assert error < 1e-2  # the ridge
+
+
+def test_a_head_predicts_the_torso_where_nobody_has_measured_it():
+    head = make_head(20, torso_tracking=True, torso_prediction=True)
+    head.torso_map.copy_(0.1 * torch.randn(7, 6, generator=torch.Generator().manual_seed(0)))
+    head_pose, camera = pose(0.1).float(), Camera(pose(0).float(), 50.0, 50.0, 16.0, 12.0, 32, 24)
+    expression = torch.randn(EXPRESSION_SIZE)
+    expected = predicted_torso(head_pose, head.mean_pose, head.torso_map)
+    predicted, given = head(camera, expression, head_pose), head(camera, expression, head_pose, expected)
+    at_rest = head(camera, expression, head_pose, torch.eye(4))
+    assert torch.equal(predicted.means, given.means)
+    assert not torch.allclose(predicted.means, at_rest.means)

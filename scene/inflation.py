@@ -1,0 +1,89 @@
+"""A first guess of the head's shape from one matte: its outline, blown up like a balloon.
+
+A talking head turns by a few degrees only, so that its clip says little about depth: Gaussians that start
+anywhere in the visual hull fit every frame and fall apart seen from a side. On an inflated outline they start
+near the depths that they should have, and the clip corrects the rest. The height is the root of the solution
+of Poisson's equation in the outline, which makes a ball of a disc.
+"""
+
+import cv2
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+from torch import Tensor
+
+from scene.cameras import Camera
+
+GRID = 128  # cells across the longer side of the image
+MAX_DEPTH = 0.35  # world units before the origin: a torso that leaves the image would grow without an end
+MAX_SLANT = 4.0  # density of points on a slanted surface over that on one that faces the camera
+INNER_SHARE = 0.15  # of the points: behind the surface, for what a mouth and lids uncover
+JITTER = 0.02  # world units
+
+
+def points_on_surface(
+    camera: Camera,
+    matte: Tensor,  # [H, W], in [0, 1]
+    half_side: float,
+    num_points: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw points [num_points, 3] from the front of the inflated outline that `camera` sees, evenly.
+
+    They stay in the cube [-half_side, half_side]^3. Raises ValueError where the matte is empty.
+    """
+    scale = GRID / max(matte.shape)
+    size = max(1, round(matte.shape[1] * scale)), max(1, round(matte.shape[0] * scale))
+    inside = cv2.resize(matte.cpu().numpy().astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
+    if not inside.any():
+        raise ValueError("inflated outline: no pixel of the matte is on the person")
+    pose = camera.world_to_camera.cpu().double()
+    distance = float((-pose[:3, :3].T @ pose[:3, 3]).norm())
+    cell = distance / camera.fx * camera.width / size[0]  # world units
+    height = np.minimum(cell * inflated_height(inside), MAX_DEPTH)  # [h, w]
+
+    slopes = np.hypot(*np.gradient(height, cell))
+    weight = np.where(inside, np.sqrt(1 + np.minimum(slopes, MAX_SLANT) ** 2), 0).ravel()
+    chosen = torch.multinomial(torch.from_numpy(weight), num_points, replacement=True, generator=generator)
+    rows, columns = np.divmod(chosen.numpy(), size[0])
+    random = torch.rand(num_points, 3, generator=generator, dtype=torch.float64)
+    depth = torch.from_numpy(height[rows, columns])
+    is_inner = random[:, 2] < INNER_SHARE
+    depth = torch.where(is_inner, depth * (2 * random[:, 2] / INNER_SHARE - 1), depth)
+    depth = depth + JITTER * torch.randn(num_points, generator=generator, dtype=torch.float64)
+
+    u = (torch.from_numpy(columns) + random[:, 0]) * camera.width / size[0]
+    v = (torch.from_numpy(rows) + random[:, 1]) * camera.height / size[1]
+    z = distance - depth
+    seen = torch.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], dim=1)
+    points = (seen - pose[:3, 3]) @ pose[:3, :3]
+    return points.clamp(-half_side, half_side).float()
+
+
+def inflated_height(inside: np.ndarray) -> np.ndarray:
+    """The height [h, w], in cells, over an outline bool [h, w]; where the image cuts it, it is not closed.
+
+    u with Laplace u = -4 inside and u = 0 outside is R^2 - r^2 in a disc; its root is the height of a ball.
+    """
+    number = np.where(inside, np.cumsum(inside).reshape(inside.shape) - 1, -1)
+    rows, columns, num_neighbours = [], [], np.zeros(inside.sum())
+    for axis in (0, 1):
+        for step in (1, -1):
+            neighbour = np.roll(number, -step, axis)
+            exists = np.ones_like(inside)
+            edge = [slice(None)] * 2
+            edge[axis] = -1 if step == 1 else 0
+            exists[tuple(edge)] = False
+            num_neighbours += exists[inside]
+            linked = inside & exists & (neighbour >= 0)
+            rows.append(number[linked])
+            columns.append(neighbour[linked])
+    links = np.concatenate(rows), np.concatenate(columns)
+    num = len(num_neighbours)
+    laplacian = scipy.sparse.diags(num_neighbours + 1e-6) - scipy.sparse.coo_matrix(
+        (np.ones(len(links[0])), links), shape=(num, num)
+    )
+    height = np.zeros(inside.shape)
+    height[inside] = np.sqrt(np.maximum(scipy.sparse.linalg.spsolve(laplacian.tocsc(), np.full(num, 4.0)), 0))
+    return height
