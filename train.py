@@ -49,15 +49,12 @@ def optimize(session, view, observes: bool):
 
     from gaussian_renderer import render
     from training.captured_step import StepResult
-    from training.surface import surface_loss
 
     state = session.state
     splats = state.head(view.camera, view.expression, view.head_pose, view.torso, view.noise)
     means2d = torch.zeros_like(splats.means, requires_grad=True)
     drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=session.pipeline)
     loss = session.loss(drawn.image, view.image)
-    if session.config.optimization.lambda_surface:
-        loss = loss + session.config.optimization.lambda_surface * surface_loss(view.camera, splats, drawn)
     loss.backward()
     if observes:
         state.densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)

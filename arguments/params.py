@@ -104,6 +104,10 @@ class NetworkParams:
     num_derivations: int = option(
         4, "rotations per Gaussian that send it to the tri-plane (K)", low=1, high=64
     )
+    flat_tau: bool = option(
+        False,
+        "optimise the rotations tau in R^4 by plain Adam, not on S^3, to compare; not the published method",
+    )
     triplane_resolution: int = option(64, "side of each feature plane", unit="texels", low=2)
     triplane_channels: int = option(
         32, "channels of the tri-plane (C); a multiple of --num_derivations", low=1
@@ -201,6 +205,11 @@ class OptimizationParams:
     tau_lr_max_steps: int = option(
         30_000, "when tau reaches its last rate", unit="iterations", low=1, rescaled=True
     )
+    fresh_tau: bool = option(
+        False,
+        "cloned and split Gaussians draw new rotations tau, to compare with inheriting them; "
+        "not the published method",
+    )
     opacity_lr: float = option(0.05, "learning rate of the per-Gaussian opacity offset", low=0)
     opacity_mlp_lr: float = option(1e-4, "learning rate of the opacity decoder", low=0)
     feature_lr: float = option(1e-3, "learning rate of the colour decoder", low=0)
@@ -242,12 +251,6 @@ class OptimizationParams:
     lambda_vgg: float = option(0.01, "weight of the VGG perceptual loss; 0 = off", low=0)
     vgg_weights: Path | None = option(
         None, "file with the 16-layer VGG weights for --lambda_vgg", shown="none: the term is off"
-    )
-    lambda_surface: float = option(
-        0.0,
-        "weight of the loss that holds Gaussians near the drawn surface, so that novel views hold together; "
-        "0 = off; not the published method",
-        low=0,
     )
     warm_up: int = option(
         3_000, "iterations before the deformation field sets in", unit="iterations", low=0, rescaled=True

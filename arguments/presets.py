@@ -38,14 +38,16 @@ _BEST: dict[str, object] = {  # the departures that earned their place on valida
     **_QUICK,
     "deformation_depth": 2,  # blendshapes do its work; a small field over-fits less
     "deformation_width": 16,
+    "num_blendshapes": 8,
     "torso_membership": True,
-    "start_in_hull": True,
+    "torso_prediction": True,
+    "start_on_surface": True,
     "random_background": True,
     "expression_noise": 0.2,
     "average_decay": 0.998,
     "blendshape_decay": 0.1,
     "initial_gaussians": 10_000,
-    "max_gaussians": 18_000,  # 11 MB as saved for use
+    "max_gaussians": 18_000,  # 7 MB as saved for use
     "iterations": 4_000,
     "position_lr_max_steps": 4_000,
     "deformation_lr_max_steps": 4_000,

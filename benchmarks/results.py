@@ -32,11 +32,12 @@ class Table(NamedTuple):
     rows: dict[str, str]
 
 
-SHARED = "-w --eval --val_frames 40"
+CHOICES = "-w --eval --val_frames 40"  # what choices are made with: these frames leave training
+FIELD = "--deformation_depth 4 --deformation_width 64"  # of preset quick: one that can do without blendshapes
 TABLES = {
     "main": Table(
         scored="test",
-        flags=SHARED,
+        flags="-w --eval",
         rows={
             "head": "--only_head",
             "whole": "",
@@ -47,19 +48,28 @@ TABLES = {
     ),
     "ablation": Table(
         scored="val",
-        flags=f"{SHARED} --only_head",
+        flags=f"{CHOICES} --only_head",
         rows={
             "base": "",  # 4 derivations, tri-plane 64 x 64 with 32 channels
             "derivations_1": "--num_derivations 1",
             "derivations_2": "--num_derivations 2",
             "derivations_8": "--num_derivations 8",
-            "derivations_fixed": "--tau_lr_init 0 --tau_lr_final 0",
-            "triplane_32": "--triplane_resolution 32",
+            "tau_fixed": "--tau_lr_init 1e-12 --tau_lr_final 1e-12",
+            "tau_flat": "--flat_tau",
+            "tau_fresh": "--fresh_tau",
             "triplane_128": "--triplane_resolution 128",
-            "triplane_channels_16": "--triplane_channels 16",
-            "triplane_channels_64": "--triplane_channels 64",
-            "no_blendshapes": "--num_blendshapes 0",
-            "deformation_8x256": "--deformation_depth 8 --deformation_width 256",
+            "no_blendshapes": f"--num_blendshapes 0 {FIELD}",
+            "no_blendshapes_derivations_1": f"--num_blendshapes 0 {FIELD} --num_derivations 1",
+            "start_in_hull": "--no-start_on_surface --start_in_hull",
+        },
+    ),
+    "torso": Table(
+        scored="val",
+        flags=CHOICES,
+        rows={
+            "base": "",
+            "no_prediction": "--no-torso_prediction",
+            "no_membership": "--no-torso_prediction --no-torso_membership",
         },
     ),
 }

@@ -15,7 +15,7 @@ from arguments import OptimizationParams
 from scene.head_model import GaussianHead
 from scene.optimization import HeadOptimizer
 from utils.errors import UserError
-from utils.rotations import quaternion_to_matrix
+from utils.rotations import quaternion_to_matrix, sample_unit_quaternions
 
 RESET_OPACITY = 0.01
 SPLIT_CHILDREN = 2
@@ -129,6 +129,8 @@ class Densifier:
         rows = torch.cat([survivors, clones, children])  # [M]
         is_fresh = torch.arange(len(rows), device=rows.device) >= len(survivors)
         overrides = self._split_overrides(rows, num_children=len(children))
+        if p.fresh_tau:
+            overrides["tau"] = self._with_fresh_tau(rows, num_fresh=len(rows) - len(survivors))
         self.optimizer.gather_gaussians_(rows, is_fresh, overrides)
         for name, value in stats.tensors().items():
             setattr(stats, name, value[rows])
@@ -179,6 +181,13 @@ class Densifier:
         gathered["xyz"][-num_children:] += (rotation @ (scale * noise)[:, :, None])[:, :, 0]
         gathered["log_scale"][-num_children:] = (scale / SPLIT_SHRINK).log()
         return gathered
+
+    def _with_fresh_tau(self, rows: Tensor, num_fresh: int) -> Tensor:
+        """tau [M, K, 4] of `rows`, drawn anew for the last `num_fresh`."""
+        tau = self.head.gaussians.tau.detach()[rows]
+        drawn = sample_unit_quaternions(num_fresh * tau.shape[1], generator=self.generator)
+        tau[len(rows) - num_fresh :] = drawn.view(num_fresh, -1, 4).to(tau.device)
+        return tau
 
     def _fresh_stats(self) -> DensificationStats:
         gaussians = self.head.gaussians

@@ -84,6 +84,10 @@ class GaussianModel(nn.Module):
         torso_logit = initial_membership(xyz) if has_torso else xyz.new_zeros(len(xyz), 0)
         return cls(xyz, log_scale, rotation, tau, torch.zeros(len(xyz)), blendshapes, torso_logit)
 
+    def flatten_tau_(self) -> None:
+        """Let tau live in R^4, where the Riemannian optimiser is plain Adam: what S^3 is compared with."""
+        self.tau = geoopt.ManifoldParameter(self.tau.detach(), manifold=geoopt.Euclidean())
+
     @torch.no_grad()
     def gather_rows(self, rows: Tensor) -> dict[str, Tensor]:
         """Copies of all tensors at `rows` [M] (rows may repeat), by parameter name."""
@@ -97,7 +101,7 @@ class GaussianModel(nn.Module):
         self.xyz = nn.Parameter(tensors["xyz"])
         self.log_scale = nn.Parameter(tensors["log_scale"])
         self.rotation = nn.Parameter(tensors["rotation"])
-        self.tau = geoopt.ManifoldParameter(tensors["tau"], manifold=geoopt.Sphere())
+        self.tau = geoopt.ManifoldParameter(tensors["tau"], manifold=self.tau.manifold)
         self.opacity_offset = nn.Parameter(tensors["opacity_offset"])
         self.blendshapes = nn.Parameter(tensors["blendshapes"])
         self.torso_logit = nn.Parameter(tensors["torso_logit"])

@@ -37,6 +37,7 @@ class Architecture:
     decoder_width: int = 64
     geometry_features: int = 32
     # Departures from the published method:
+    flat_tau: bool = False  # tau in R^4, normalised where it is used
     expression_gain: float = 1.0  # factor on the coefficients on their way into the networks
     pose_conditioning: bool = False  # the driving signal holds the head pose too
     num_blendshapes: int = 0  # offsets of its own that each Gaussian has
@@ -61,6 +62,8 @@ class GaussianHead(nn.Module):
         self.active_sh_degree = a.sh_degree
         self.deforms = True  # False during warm-up: all offsets are zero
         self.gaussians = gaussians
+        if a.flat_tau:
+            gaussians.flatten_tau_()
         self.register_buffer("mean_pose", torch.eye(4)[:3])  # [3, 4] world-to-camera; of the training frames
         if a.torso_prediction:
             self.register_buffer("torso_map", torch.zeros(7, 6))  # see scene/torso.py
@@ -109,7 +112,8 @@ class GaussianHead(nn.Module):
                     rotation + offset.rotation,
                     log_scale + offset.log_scale,
                 )
-        features = self.triplane(derive(xyz, gaussians.tau))  # [N, C]
+        tau = F.normalize(gaussians.tau, dim=-1) if self.architecture.flat_tau else gaussians.tau
+        features = self.triplane(derive(xyz, tau))  # [N, C]
         if self.architecture.torso_membership and head_pose is not None:
             motion = torso_motion(head_pose, self.mean_pose, torso)
             membership = torch.sigmoid(gaussians.torso_logit)

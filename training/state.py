@@ -227,6 +227,7 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
         deformation_width=network.deformation_width,
         position_frequencies=network.position_frequencies,
         num_derivations=network.num_derivations,
+        flat_tau=network.flat_tau,
         triplane_resolution=network.triplane_resolution,
         triplane_channels=network.triplane_channels,
         decoder_width=network.decoder_width,

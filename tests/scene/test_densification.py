@@ -189,3 +189,14 @@ def test_norms_stay_one_over_a_thousand_steps_with_densification_in_between():
     assert len(head.gaussians) == 60
     norms = head.gaussians.tau.detach().double().norm(dim=-1)
     assert (norms - 1).abs().max() < 1e-5
+
+
+def test_fresh_gaussians_draw_new_rotations_where_asked_and_survivors_keep_theirs():
+    head, densifier = make(fresh_tau=True)
+    before = head.gaussians.tau.detach().clone()
+    set_gradient(densifier, [1])
+    assert densifier.densify_(1_000).num_cloned == 1
+    after = head.gaussians.tau.detach()
+    assert torch.equal(after[:-1], before)
+    assert not torch.isclose(after[-1], before[1]).all(dim=-1).any()
+    torch.testing.assert_close(after.norm(dim=-1), torch.ones(after.shape[:2]))

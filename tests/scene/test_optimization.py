@@ -126,3 +126,24 @@ def test_restored_state_continues_bit_for_bit():
     advance(other, resumed, range(4, 8))
     for name, value in head.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_flat_tau_moves_as_plain_adam_moves_it_and_is_normalised_where_it_is_used(camera):
+    head = make_head(6, flat_tau=True)
+    optimizer = make_optimizer(head)
+    plain = torch.nn.Parameter(head.gaussians.tau.detach().clone())
+    adam = torch.optim.Adam([plain], lr=1e-3, eps=1e-15)
+    generator = torch.Generator().manual_seed(0)
+    optimizer.set_learning_rates(0)
+    for _ in range(3):
+        head.gaussians.tau.grad = torch.randn(plain.shape, generator=generator)
+        plain.grad = head.gaussians.tau.grad.clone()
+        optimizer.step()
+        adam.step()
+        torch.testing.assert_close(head.gaussians.tau.detach(), plain.detach())
+    assert (head.gaussians.tau.norm(dim=-1) - 1).abs().max() > 1e-5
+    expression = torch.randn(5)
+    before = head(camera, expression)
+    with torch.no_grad():
+        head.gaussians.tau.mul_(3)
+    torch.testing.assert_close(head(camera, expression).sh, before.sh)
