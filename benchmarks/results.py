@@ -54,7 +54,7 @@ TABLES = {
             "derivations_1": "--num_derivations 1",
             "derivations_2": "--num_derivations 2",
             "derivations_8": "--num_derivations 8",
-            "tau_fixed": "--tau_lr_init 1e-12 --tau_lr_final 1e-12",
+            "tau_fixed": "--tau_lr_init 0 --tau_lr_final 0",
             "tau_flat": "--flat_tau",
             "tau_fresh": "--fresh_tau",
             "triplane_128": "--triplane_resolution 128",

@@ -28,6 +28,8 @@ def constant(value: float) -> Schedule:
 
 def log_linear(initial: float, final: float, max_steps: int) -> Schedule:
     """Straight line in log space from `initial` at 0 to `final` at `max_steps`, constant afterwards."""
+    if initial == final == 0:  # a group that is to stay as it is
+        return constant(0.0)
     assert initial > 0 and final > 0 and max_steps > 0
 
     def rate(iteration: int) -> float:

@@ -16,6 +16,15 @@ def test_log_linear_passes_through_the_geometric_mean_and_stays_at_the_end():
     assert rate(80_000) == rate(200_000) == pytest.approx(1.6e-6)
 
 
+def test_rates_of_zero_hold_a_group_still():
+    head = make_head(6)
+    optimizer = make_optimizer(head, tau_lr_init=0.0, tau_lr_final=0.0)
+    before = head.gaussians.tau.detach().clone()
+    optimizer.set_learning_rates(100)
+    step_on_random_loss(head, optimizer, seed=1)
+    torch.testing.assert_close(head.gaussians.tau.detach(), before)
+
+
 def test_paper_rates_are_those_of_the_design():
     rates = {
         name: (rate(0), rate(30_000), rate(80_000)) for name, rate in schedules(OptimizationParams()).items()
