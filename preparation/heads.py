@@ -35,6 +35,7 @@ class Solution:
     frames: np.ndarray  # [F] of the video at its tracking rate
     landmarks: np.ndarray  # [478, 3] of the person, head units
     poses: Poses
+    tracked_poses: Poses  # of all frames with a usable face, at the tracking rate
     camera: Camera  # of the data set's pictures
     crop: Crop
     focal_source: str
@@ -50,14 +51,14 @@ def solve_heads(track: LandmarkTrack, size: tuple[int, int], options: Options, e
     if options.focal:
         focal, focal_source = options.focal, "given by --focal"
     camera = Camera(focal, np.array(size) / 2)
-    landmarks, poses = find_person(pixels, camera, options.quiet)
+    landmarks, tracked_poses = find_person(pixels, camera, options.quiet)
     is_wanted = frames % every == 0
-    pixels, poses = pixels[is_wanted, :, :2], poses.select(is_wanted)
+    pixels, poses = pixels[is_wanted, :, :2], tracked_poses.select(is_wanted)
     crop = choose_crop(pixels, *size)
     cropped = crop_camera(camera, crop, options.size)
     observed = crop_points(pixels[:, STABLE], crop, options.size)
     errors = reprojection_errors(observed, landmarks[STABLE], poses, cropped)
-    return Solution(frames[is_wanted], landmarks, poses, cropped, crop, focal_source, errors)
+    return Solution(frames[is_wanted], landmarks, poses, tracked_poses, cropped, crop, focal_source, errors)
 
 
 def find_person(tracked: np.ndarray, camera: Camera, quiet: bool = False) -> tuple[np.ndarray, Poses]:
