@@ -84,7 +84,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=(),
         help="append terms measured on the landmarks: gaze (2), jaw and lips (4) (default: none)",
     )
-    add("--matting", type=Path, metavar="FILE.onnx", help="a better matting network; needs onnxruntime")
+    add(
+        "--matting",
+        type=Path,
+        metavar="FILE.onnx",
+        help="a better matting network, RGB in [-1, 1] as [1, 3, h, w] to a matte in [0, 1]; "
+        "needs onnxruntime",
+    )
     add(
         "--parsing",
         choices=("auto", "network", "color", "none"),

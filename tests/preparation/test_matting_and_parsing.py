@@ -1,3 +1,6 @@
+import sys
+import types
+
 import cv2
 import numpy as np
 import pytest
@@ -67,8 +70,12 @@ def test_flicker_is_zero_for_what_changes_evenly():
     assert flicker(ramp - 0.1, ramp, ramp + 0.1) == pytest.approx(0)
 
 
-def test_onnx_matting_says_what_is_missing(tmp_path):
-    with pytest.raises(UserError, match="--matting"):
+def test_onnx_matting_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.SimpleNamespace())
+    with pytest.raises(UserError, match=r"--matting .*none\.onnx: no such file"):
+        OnnxMatting(tmp_path / "none.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # importing it fails
+    with pytest.raises(UserError, match="pip install onnxruntime"):
         OnnxMatting(tmp_path / "none.onnx")
 
 
