@@ -9,6 +9,7 @@ Needs `pip install -r requirements-prepare.txt`. The steps are in preparation/pi
 
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from utils.startup import prepare_environment
 def main(argv: list[str] | None = None) -> None:
     options = parse_arguments(argv)  # before the imports below: --help and a wrong flag answer at once
     prepare_environment()
+    # Frames are worked on side by side already; more threads inside of each only wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if options.torso_only:
         from preparation.add_torso import add_torso
 
