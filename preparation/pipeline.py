@@ -58,12 +58,12 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
     expressions = smooth_expressions(track, cutoff)
     with clock("head poses"):
         solution = solve_heads(track, size, options, every)
-    checks.check_motion(solution.poses, expressions[solution.frames], str(options.video))
+    image_ids, rate = solution.frames // every, video.rate / every
+    checks.check_motion(solution.poses, expressions[solution.frames], image_ids, rate, str(options.video))
     if options.extra_expressions:
         terms = expression_terms(options.extra_expressions, track, solution, options.size, cutoff)
         expressions = np.concatenate([expressions, terms], axis=1)
 
-    image_ids = solution.frames // every
     with clock("frames"):
         write_frames(video, layout, solution, every, options)
 
@@ -94,7 +94,7 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
     summary = {
         "video": options.video.name,
         "frames": len(image_ids),
-        "rate": video.rate / every,
+        "rate": rate,
         "networks": networks.names,
         "focal": {"pixels": solution.camera.focal, "source": solution.focal_source},
         "crop": solution.crop._asdict(),
@@ -117,7 +117,7 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         track.coefficient_names + term_names(options.extra_expressions),
         seconds,
         torso.transforms if torso else None,
-        source={"video": options.video.name, "rate": video.rate / every, "focal": solution.focal_source},
+        source={"video": options.video.name, "rate": rate, "focal": solution.focal_source},
     )
     shutil.rmtree(layout.work)
     return summary

@@ -13,7 +13,15 @@ from preparation.options import Options
 from preparation.output_folder import fingerprint
 from scene.dataset_readers import read_clip
 from tests.preparation.conftest import NUM_FRAMES, RATE
-from tests.preparation.synthetic_head import FOCAL, NAMES, StubTracker, angles, read_number
+from tests.preparation.synthetic_head import (
+    FOCAL,
+    NAMES,
+    StubTracker,
+    angles,
+    camera,
+    observe,
+    read_number,
+)
 from utils.errors import UserError
 
 
@@ -173,9 +181,13 @@ def test_a_small_face_is_refused(options, clip):
         pipeline.prepare(options, small.networks())
 
 
-def test_a_still_picture_is_refused(options, clip):
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_a_still_picture_is_refused(options, clip, noise):
+    poses = clip.poses.select(np.zeros(NUM_FRAMES, int))
+    random = np.random.default_rng(0)
     still = clip._replace(
-        landmarks=clip.landmarks[:1].repeat(NUM_FRAMES, 0), expressions=np.full((NUM_FRAMES, 3), 0.2)
+        landmarks=observe(poses, camera(), noise),
+        expressions=0.2 + 0.1 * noise * random.normal(size=(NUM_FRAMES, 3)),
     )
     with pytest.raises(UserError, match="no motion"):
         pipeline.prepare(options, still.networks())
