@@ -123,3 +123,24 @@ def test_a_network_with_classes_decides_where_there_is_one(person):
     parsing = parse_classes(classes, np.ones_like(matte), landmarks)
     expected = {30: HEAD, 100: HEAD, 190: NECK, 230: TORSO}
     assert {row: tuple(parsing[row, 128]) for row in expected} == expected
+
+
+def test_long_hair_is_head_by_the_networks_labels_too(person):
+    _, matte, landmarks = person
+    chin = int(landmarks[JAW][:, 1].max())
+    kinds = np.full((SIZE, SIZE), 4)  # clothes
+    kinds[chin : chin + 30, 100:156] = 2  # neck
+    kinds[:chin, 90:166] = 3  # face
+    kinds[:40] = kinds[:250, 60:90] = kinds[:250, 166:196] = 1  # hair down to the chest, on both sides
+    kinds[chin + 5 : chin + 9, 120:136] = 5  # a necklace
+    kinds[:10] = kinds[:, :20] = 0
+    classes = np.eye(6, dtype=np.float32)[kinds].transpose(2, 0, 1)
+    matte = (kinds > 0).astype(np.float32)
+    parsing = parse_classes(classes, matte, landmarks)
+    for x in (75, 180):
+        assert (parsing[10:250, x] == HEAD).all(), "hair above and below the jaw"
+        assert tuple(parsing[252, x]) == TORSO
+    assert tuple(parsing[chin + 20, 128]) == NECK
+    assert tuple(parsing[chin + 7, 128]) == TORSO  # the necklace is not head
+    assert tuple(parsing[245, 128]) == TORSO
+    assert tuple(parsing[128, 10]) == BACKGROUND

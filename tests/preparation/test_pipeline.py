@@ -22,6 +22,7 @@ from tests.preparation.synthetic_head import (
     observe,
     read_number,
 )
+from tests.preparation.videos import ffmpeg
 from utils.errors import UserError
 
 
@@ -191,6 +192,15 @@ def test_a_still_picture_is_refused(options, clip, noise):
     )
     with pytest.raises(UserError, match="no motion"):
         pipeline.prepare(options, still.networks())
+
+
+def test_a_video_without_a_frame_is_refused(options, clip, tmp_path):
+    empty = tmp_path / "empty.avi"
+    ffmpeg("-f", "lavfi", "-i", "color=size=64x64:rate=25", "-frames:v", "0", empty)
+    with pytest.raises(UserError, match=r"empty\.avi: no frame could be decoded"):
+        pipeline.prepare(replace(options, video=empty), clip.networks())
+    with pytest.raises(UserError, match=r"no frame could be decoded from 2\.99 s on"):
+        pipeline.prepare(replace(options, start=2.99), clip.networks())
 
 
 def test_errors_of_the_script_are_one_line_and_exit_with_2(tmp_path, capsys, monkeypatch):

@@ -4,12 +4,10 @@ The clips are made from the demo's pictures: 60 of them, as if filmed at 25 fram
 """
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -21,6 +19,7 @@ from preparation.rigid import mean_rotation
 from scene.dataset_readers import Clip, read_clip
 from tests.preparation.real_models import local
 from tests.preparation.synthetic_head import angles
+from tests.preparation.videos import ffmpeg
 from utils.video import VideoWriter
 
 DEMO = Path(__file__).resolve().parents[2] / "data/demo"
@@ -38,11 +37,6 @@ def write(path: Path, change: Callable[[np.ndarray, int], np.ndarray] = lambda f
         for index in range(COUNT):
             video.write(change(read_image(DEMO / f"ori_imgs/{index}.jpg"), index))
     return path
-
-
-def ffmpeg(*arguments: str | Path) -> None:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
 def prepare(video: Path, *options: str) -> tuple[Clip, dict]:
