@@ -36,11 +36,10 @@ def expression_terms(
     size: side of the data set's pictures, pixels. cutoff: of the smoothing, cycles per frame.
     """
     frames = np.flatnonzero(track.kept)
-    pixels = crop_points(track.landmarks[frames][:, LANDMARKS, :2].astype(np.float64), solution.crop, size)
-    places = np.full((len(frames), len(solution.landmarks), 2), np.nan)
-    places[:, LANDMARKS] = unpose(
-        pixels, solution.tracked_poses, solution.camera, solution.landmarks[LANDMARKS]
-    )
+    pixels = track.landmarks[frames[:, None], LANDMARKS, :2].astype(np.float64)
+    pixels = crop_points(pixels, solution.crop, size)
+    found = unpose(pixels, solution.tracked_poses, solution.camera, solution.landmarks[LANDMARKS])
+    places = dict(zip(LANDMARKS.tolist(), found.transpose(1, 0, 2), strict=True))
     measures = {"gaze": lambda: _gaze(places, frames), "jaw": lambda: _jaw(places)}
     measured = np.concatenate([measures[kind]() for kind in TERMS if kind in kinds], axis=1)
     terms = np.full((track.num_frames, measured.shape[1]), np.nan)
@@ -62,24 +61,23 @@ def unpose(pixels: np.ndarray, poses: Poses, camera: Camera, landmarks: np.ndarr
     return origins[..., :2] + along[..., None] * rays[..., :2]
 
 
-def _gaze(places: np.ndarray, frames: np.ndarray) -> np.ndarray:  # [F, P, 2] -> [F, 2]
+def _gaze(places: dict[int, np.ndarray], frames: np.ndarray) -> np.ndarray:  # landmark: [F, 2] -> [F, 2]
     """The irises' places between the corners of their eyes, mean of both eyes."""
     directions, gaps = [], []
     for outer, inner, iris, upper, lower in _EYES:
-        width = np.linalg.norm(places[:, outer] - places[:, inner], axis=1, keepdims=True)
-        directions.append((places[:, iris] - (places[:, outer] + places[:, inner]) / 2) / (width / 2))
-        gaps.append(places[:, upper, 1] - places[:, lower, 1])
+        width = np.linalg.norm(places[outer] - places[inner], axis=1, keepdims=True)
+        directions.append((places[iris] - (places[outer] + places[inner]) / 2) / (width / 2))
+        gaps.append(places[upper][:, 1] - places[lower][:, 1])
     gaze, gap = np.mean(directions, axis=0), np.mean(gaps, axis=0)
     is_open = gap > _LIDS_SHUT * np.median(gap)
     gaze = np.column_stack([np.interp(frames, frames[is_open], column[is_open]) for column in gaze.T])
     return (gaze - np.median(gaze, axis=0)) / GAZE_UNIT
 
 
-def _jaw(places: np.ndarray) -> np.ndarray:  # [F, P, 2] -> [F, 4]
-    chin = places[:, _CHIN].mean(axis=1)
-    upper, lower = (places[:, lip, 1] for lip in _LIPS)
-    right, left = (places[:, corner] for corner in _MOUTH_CORNERS)
+def _jaw(places: dict[int, np.ndarray]) -> np.ndarray:  # landmark: [F, 2] -> [F, 4]
+    chin = np.mean([places[landmark] for landmark in _CHIN], axis=0)
+    (upper, lower), (right, left) = ([places[i] for i in pair] for pair in (_LIPS, _MOUTH_CORNERS))
     drop, shift = -chin[:, 1], chin[:, 0]
-    gap, width = upper - lower, np.linalg.norm(left - right, axis=1)
+    gap, width = upper[:, 1] - lower[:, 1], np.linalg.norm(left - right, axis=1)
     rests = [np.percentile(drop, _SHUT), np.median(shift), np.percentile(gap, _SHUT), np.median(width)]
     return (np.column_stack([drop, shift, gap, width]) - rests) / MOUTH_UNIT
