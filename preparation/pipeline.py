@@ -74,7 +74,7 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         refinement = refine_poses(
             read_frame, solution.poses, solution.landmarks, solution.camera, layout.work, options.quiet
         )
-    smoothed = smooth_poses(refinement.poses, image_ids)
+    smoothed = smooth_poses(refinement.poses, image_ids, rate)
     pixels = crop_points(track.landmarks[solution.frames, :, :2], solution.crop, options.size)
     with clock("mattes"):
         flickers = write_mattes(layout, image_ids, pixels, networks, options)
