@@ -107,6 +107,17 @@ def test_hair_that_hangs_down_is_head_and_the_coat_is_not(person):
     assert set(map(tuple, parsing.reshape(-1, 3))) <= {HEAD, NECK, TORSO, BACKGROUND}
 
 
+def test_shadow_below_the_chin_is_neck_and_no_cloth(person):
+    image, matte, landmarks = person
+    parser = ColorParser()
+    parser.learn(image, matte, landmarks)
+    shaded, chin = image.copy(), int(landmarks[JAW][:, 1].max())
+    cv2.rectangle(shaded, (118, chin), (138, chin + 5), (70, 35, 45), -1)
+    parsing = parser(shaded, matte, landmarks)
+    assert (parsing[chin + 2 : chin + 5, 119:138] == NECK).all()
+    assert tuple(parsing[240, 180]) == TORSO
+
+
 def test_the_jaw_line_parts_face_from_neck(person):
     _, matte, landmarks = person
     above = above_jaw(landmarks, matte.shape)
