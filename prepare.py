@@ -9,6 +9,7 @@ Needs `pip install -r requirements-prepare.txt`. The steps are in preparation/pi
 
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from utils.startup import prepare_environment
 def main(argv: list[str] | None = None) -> None:
     options = parse_arguments(argv)  # before the imports below: --help and a wrong flag answer at once
     prepare_environment()
+    # Frames are worked on side by side already; more threads inside of each only wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if options.torso_only:
         from preparation.add_torso import add_torso
 
@@ -77,7 +80,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=6.0,
         help="Hz above which expressions are smoothed away, -3 dB (default: 6; speech moves lips at up to 5)",
     )
-    add("--matting", type=Path, metavar="FILE.onnx", help="a better matting network; needs onnxruntime")
+    add(
+        "--extra_expressions",
+        nargs="+",
+        choices=("gaze", "jaw"),
+        default=(),
+        help="append terms measured on the landmarks: gaze (2), jaw and lips (4) (default: none)",
+    )
+    add(
+        "--matting",
+        type=Path,
+        metavar="FILE.onnx",
+        help="a better matting network, RGB in [-1, 1] as [1, 3, h, w] to a matte in [0, 1]; "
+        "needs onnxruntime",
+    )
     add(
         "--parsing",
         choices=("auto", "network", "color", "none"),

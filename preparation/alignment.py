@@ -138,8 +138,10 @@ class Aligner:
     ) -> np.ndarray:  # [T, 3]
         """Look texels up at camera points [T, 3]; NaN where they face away or lie outside."""
         pixels = project(points, self._camera.focal, self._camera.center) - prepared.corner
-        facing = -np.einsum("tc,tc->t", relief.normals @ rotation.T, points) / np.linalg.norm(points, axis=1)
-        inside = (pixels > 1).all(axis=1) & (pixels < np.array(prepared.picture.shape[1::-1]) - 1).all(axis=1)
+        distance = np.sqrt(np.einsum("tc,tc->t", points, points))
+        facing = -np.einsum("tc,tc->t", relief.normals @ rotation.T, points) / distance
+        (x, y), (height, width) = pixels.T, prepared.picture.shape[:2]
+        inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
         grid = pixels.astype(np.float32)[None] - 0.5  # OpenCV's pixel i has its centre at i
         values = cv2.remap(prepared.picture, grid, None, cv2.INTER_LINEAR)[0]
         values[~(inside & (facing > _MIN_FACING))] = np.nan

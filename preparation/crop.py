@@ -53,5 +53,5 @@ def crop_camera(camera: Camera, crop: Crop, size: int) -> Camera:
 
 
 def crop_points(pixels: np.ndarray, crop: Crop, size: int) -> np.ndarray:
-    """Take pixels [..., 2] of the video to pixels of the window."""
-    return (pixels - [crop.x, crop.y]) * (size / crop.side)
+    """Take pixels [..., 2] of the video to pixels of the window, in the same precision."""
+    return (pixels - np.array([crop.x, crop.y], pixels.dtype)) * (size / crop.side)

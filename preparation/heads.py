@@ -35,6 +35,7 @@ class Solution:
     frames: np.ndarray  # [F] of the video at its tracking rate
     landmarks: np.ndarray  # [478, 3] of the person, head units
     poses: Poses
+    tracked_poses: Poses  # of all frames with a usable face, at the tracking rate
     camera: Camera  # of the data set's pictures
     crop: Crop
     focal_source: str
@@ -44,31 +45,34 @@ class Solution:
 def solve_heads(track: LandmarkTrack, size: tuple[int, int], options: Options, every: int) -> Solution:
     """Find the person's landmarks and the poses of all frames, and choose crop and camera."""
     frames = np.flatnonzero(track.kept)
-    pixels = track.landmarks[frames]
-    face_height = float(np.median(np.linalg.norm(pixels[:, FOREHEAD_TOP, :2] - pixels[:, CHIN, :2], axis=1)))
+    heights = track.landmarks[frames, FOREHEAD_TOP, :2] - track.landmarks[frames, CHIN, :2]
+    face_height = float(np.median(np.linalg.norm(heights, axis=1)))
     focal, focal_source = assume_focal(*size, face_height)
     if options.focal:
         focal, focal_source = options.focal, "given by --focal"
     camera = Camera(focal, np.array(size) / 2)
-    landmarks, poses = find_person(pixels, camera, options.quiet)
+    landmarks, tracked_poses = find_person(track.landmarks, camera, frames, options.quiet)
     is_wanted = frames % every == 0
-    pixels, poses = pixels[is_wanted, :, :2], poses.select(is_wanted)
+    pixels, poses = track.landmarks[frames[is_wanted], :, :2], tracked_poses.select(is_wanted)
     crop = choose_crop(pixels, *size)
     cropped = crop_camera(camera, crop, options.size)
     observed = crop_points(pixels[:, STABLE], crop, options.size)
     errors = reprojection_errors(observed, landmarks[STABLE], poses, cropped)
-    return Solution(frames[is_wanted], landmarks, poses, cropped, crop, focal_source, errors)
+    return Solution(frames[is_wanted], landmarks, poses, tracked_poses, cropped, crop, focal_source, errors)
 
 
-def find_person(tracked: np.ndarray, camera: Camera, quiet: bool = False) -> tuple[np.ndarray, Poses]:
-    """Find the person's landmarks [478, 3] and the poses of all frames, in the head frame.
+def find_person(
+    tracked: np.ndarray, camera: Camera, frames: np.ndarray, quiet: bool = False
+) -> tuple[np.ndarray, Poses]:
+    """Find the person's landmarks [478, 3] and the poses of `frames` [F], in the head frame.
 
-    tracked: [F, 478, 3] pixels. The shape is found together with the poses of a sample of the frames, which
-    bounds time and memory, and the other poses with that shape.
+    tracked: [_, 478, 3] pixels, those of all frames. The shape is found together with the poses of a sample,
+    which bounds time and memory, and the other poses with that shape.
     """
-    num_frames = len(tracked)
+    num_frames = len(frames)
     sample = np.unique(np.linspace(0, num_frames - 1, min(SHAPE_FRAMES, num_frames)).round().astype(int))
-    sampled, stable = tracked[sample].astype(np.float64), tracked[:, STABLE].astype(np.float64)
+    sampled = tracked[frames[sample]].astype(np.float64)
+    stable = tracked[frames[:, None], STABLE].astype(np.float64)  # [F, S, 3]
     shape = mean_shape(sampled)
     start = initial_poses(align(shape[STABLE], stable), camera)
     with Progress(MAX_STEPS, "solving head poses", quiet=quiet) as progress:

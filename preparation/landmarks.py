@@ -102,7 +102,7 @@ def track_faces(
         finally:
             trackers.put(tracker)
 
-    seen: list[_Seen] = []
+    seen = _Chunks(cache)
     waiting: deque[Future[_Seen]] = deque()
     previous = None
     with (
@@ -111,8 +111,7 @@ def track_faces(
     ):
         for index, frame in enumerate(frames):
             if index % _CHUNK == 0:
-                finished = _read_chunk(cache / f"{index}.npz")
-                seen_later = finished if finished is not None else []
+                seen_later = seen.read(index)
             if index % _CHUNK < len(seen_later):
                 waiting.append(_done(seen_later[index % _CHUNK]))
             else:
@@ -120,10 +119,10 @@ def track_faces(
                 waiting.append(pool.submit(look, frame, is_repeated))
             previous = frame
             if len(waiting) >= _WAITING:
-                _collect(waiting, seen, cache)
+                seen.append(waiting.popleft().result())
                 progress.update()
         while waiting:
-            _collect(waiting, seen, cache)
+            seen.append(waiting.popleft().result())
             progress.update()
     for tracker in made:
         tracker.close()
@@ -176,12 +175,35 @@ def _done(seen: _Seen) -> Future[_Seen]:
     return future
 
 
-def _collect(waiting: deque[Future[_Seen]], seen: list[_Seen], cache: Path) -> None:
-    seen.append(waiting.popleft().result())
-    if len(seen) % _CHUNK == 0:
-        path = cache / f"{len(seen) - _CHUNK}.npz"
-        if not path.exists():
-            _write_chunk(path, seen[-_CHUNK:])
+class _Chunks:
+    """What was seen, by frames: finished chunks in files, where they take no memory, the last one here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.num_frames = 0
+        self._folder = folder
+        self._open: list[_Seen] = []
+
+    def append(self, seen: _Seen) -> None:
+        self._open.append(seen)
+        self.num_frames += 1
+        if len(self._open) == _CHUNK:
+            path = self._path(self.num_frames - _CHUNK)
+            if not path.exists():
+                _write_chunk(path, self._open)
+            self._open = []
+
+    def read(self, first: int) -> list[_Seen]:
+        """The chunk that begins with a frame; empty where it is not finished."""
+        path = self._path(first)
+        return _read_chunk(path) if path.is_file() else []
+
+    def __iter__(self) -> Iterator[_Seen]:
+        for first in range(0, self.num_frames - len(self._open), _CHUNK):
+            yield from self.read(first)
+        yield from self._open
+
+    def _path(self, first: int) -> Path:
+        return self._folder / f"{first}.npz"
 
 
 def _write_chunk(path: Path, chunk: list[_Seen]) -> None:
@@ -197,25 +219,26 @@ def _write_chunk(path: Path, chunk: list[_Seen]) -> None:
     )
 
 
-def _read_chunk(path: Path) -> list[_Seen] | None:
-    if not path.is_file():
-        return None
+def _read_chunk(path: Path) -> list[_Seen]:
     with np.load(path, allow_pickle=False) as chunk:
         faces = iter(map(Face, chunk["landmarks"], chunk["coefficients"]))
         rows = zip(chunk["has_face"], chunk["sharpness"], chunk["reasons"], strict=True)
         return [_Seen(next(faces) if has else None, float(sharp), str(why)) for has, sharp, why in rows]
 
 
-def _assemble(seen: list[_Seen], size: tuple[int, int], names: tuple[str, ...]) -> LandmarkTrack:
-    faces = [one.face for one in seen if one.face is not None]
-    num_landmarks = len(faces[0].landmarks) if faces else 0
-    landmarks = np.full((len(seen), num_landmarks, 3), np.nan, np.float32)
-    coefficients = np.full((len(seen), len(names)), np.nan, np.float32)
+def _assemble(seen: _Chunks, size: tuple[int, int], names: tuple[str, ...]) -> LandmarkTrack:
+    first = next((one.face for one in seen if one.face is not None), None)
+    num_landmarks = len(first.landmarks) if first else 0
+    landmarks = np.full((seen.num_frames, num_landmarks, 3), np.nan, np.float32)
+    coefficients = np.full((seen.num_frames, len(names)), np.nan, np.float32)
+    sharpness = np.empty(seen.num_frames, np.float32)
+    dropped = {}
     width, height = size
     for i, one in enumerate(seen):
+        sharpness[i] = one.sharpness
+        if one.reason:
+            dropped[i] = one.reason
         if one.face is not None:
             landmarks[i] = one.face.landmarks * np.float32([width, height, width])
             coefficients[i] = one.face.coefficients
-    sharpness = np.array([one.sharpness for one in seen], np.float32)
-    dropped = {i: one.reason for i, one in enumerate(seen) if one.reason}
     return LandmarkTrack(landmarks, coefficients, sharpness, names, dropped)

@@ -70,6 +70,9 @@ class ColorParser:
             cv2.morphologyEx((skin > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
         )
         is_neck = _connected(is_skin & is_solid, above & is_solid) & ~above & ~hanging
+        # Clothes reach the picture's edge; what does not is skin in the chin's shadow.
+        is_rest = is_solid & ~above & ~hanging & ~is_neck
+        is_neck |= is_rest & ~_connected(is_rest, _edge(is_rest.shape))
         return paint(matte, above | hanging, is_neck)
 
 
@@ -103,6 +106,12 @@ def _spread(counts: np.ndarray) -> np.ndarray:
     for axis in range(3):
         counts = counts + 0.5 * (np.roll(counts, 1, axis) + np.roll(counts, -1, axis))
     return counts / max(float(counts.sum()), 1.0)
+
+
+def _edge(shape: tuple[int, int]) -> np.ndarray:
+    edge = np.ones(shape, bool)
+    edge[:-1, 1:-1] = False  # the lower edge and both sides
+    return edge
 
 
 def _connected(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:

@@ -28,7 +28,8 @@ def frame_size(video: Video) -> tuple[int, int]:
     """Width and height of the upright video. Raises UserError where no frame can be decoded."""
     first = next(read_frames(video), None)
     if first is None:
-        raise UserError(f"{video.path}: no frame could be decoded; the file is damaged or empty")
+        part = f" from {video.start:g} s on" if video.start else ""
+        raise UserError(f"{video.path}: no frame could be decoded{part}; the file is damaged or empty")
     return first.shape[1], first.shape[0]
 
 

@@ -16,6 +16,7 @@ from preparation import checks
 from preparation.clothes import follow_clothes
 from preparation.crop import crop_points
 from preparation.dataset_files import Layout, write_tracking, write_transforms
+from preparation.expression_terms import expression_terms, term_names
 from preparation.expressions import smooth_expressions
 from preparation.files import read_image, write_json
 from preparation.heads import solve_heads
@@ -53,12 +54,16 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         )
     track = drop_blurred(track)
     checks.check_track(track, str(options.video), track.num_frames / video.rate)
-    expressions = smooth_expressions(track, options.expression_cutoff / video.rate)
+    cutoff = options.expression_cutoff / video.rate
+    expressions = smooth_expressions(track, cutoff)
     with clock("head poses"):
         solution = solve_heads(track, size, options, every)
-    checks.check_motion(solution.poses, expressions[solution.frames], str(options.video))
+    image_ids, rate = solution.frames // every, video.rate / every
+    checks.check_motion(solution.poses, expressions[solution.frames], image_ids, rate, str(options.video))
+    if options.extra_expressions:
+        terms = expression_terms(options.extra_expressions, track, solution, options.size, cutoff)
+        expressions = np.concatenate([expressions, terms], axis=1)
 
-    image_ids = solution.frames // every
     with clock("frames"):
         write_frames(video, layout, solution, every, options)
 
@@ -69,7 +74,7 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         refinement = refine_poses(
             read_frame, solution.poses, solution.landmarks, solution.camera, layout.work, options.quiet
         )
-    smoothed = smooth_poses(refinement.poses, image_ids)
+    smoothed = smooth_poses(refinement.poses, image_ids, rate)
     pixels = crop_points(track.landmarks[solution.frames, :, :2], solution.crop, options.size)
     with clock("mattes"):
         flickers = write_mattes(layout, image_ids, pixels, networks, options)
@@ -89,7 +94,7 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
     summary = {
         "video": options.video.name,
         "frames": len(image_ids),
-        "rate": video.rate / every,
+        "rate": rate,
         "networks": networks.names,
         "focal": {"pixels": solution.camera.focal, "source": solution.focal_source},
         "crop": solution.crop._asdict(),
@@ -109,10 +114,10 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         image_ids,
         smoothed.poses,
         expressions[solution.frames],
-        track.coefficient_names,
+        track.coefficient_names + term_names(options.extra_expressions),
         seconds,
         torso.transforms if torso else None,
-        source={"video": options.video.name, "rate": video.rate / every, "focal": solution.focal_source},
+        source={"video": options.video.name, "rate": rate, "focal": solution.focal_source},
     )
     shutil.rmtree(layout.work)
     return summary

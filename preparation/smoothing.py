@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from preparation.rigid import Poses, exp_so3, log_so3
 
+NODDING = 4.0  # Hz: as fast as a head moves
 _MIN_RUN = 8  # samples; shorter runs stay as they are
 _LOG_STRENGTH = (-6.0, 6.0)  # decades in which cross-validation looks
 
@@ -38,11 +39,16 @@ def low_pass(series: np.ndarray, frames: np.ndarray, cutoff: float) -> np.ndarra
     return _smooth(series, frames, strength_of(cutoff))
 
 
-def smooth_poses(poses: Poses, frames: np.ndarray) -> SmoothedPoses:
-    """Smooth poses as far as their noise warrants; rotation and translation are judged apart."""
+def smooth_poses(poses: Poses, frames: np.ndarray, rate: float) -> SmoothedPoses:
+    """Smooth poses as far as their noise warrants; rotation and translation are judged apart.
+
+    rate: frames per second. In few frames, or slow ones, motion looks like noise to cross-validation: what is
+    slower than NODDING always stays.
+    """
     middle = poses.rotations[len(poses.rotations) // 2]
     turns = log_so3(poses.rotations @ middle.T)
-    strengths = [best_strength(series, frames) for series in (turns, poses.translations)]
+    strongest = strength_of(NODDING / rate)
+    strengths = [min(best_strength(series, frames), strongest) for series in (turns, poses.translations)]
     turns, translations = (
         _smooth(series, frames, s) for series, s in zip((turns, poses.translations), strengths, strict=True)
     )

@@ -43,7 +43,8 @@ class Video:
 def open_video(path: Path, start: float = 0.0, end: float | None = None) -> Video:
     """Read what ffmpeg says about a file. Raises UserError if it is no video or the part is outside of it."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a video")
+        found = "is a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{path}: {found}; expected a video")
     if end is not None and end <= start:
         raise UserError(f"--end {end:g}: expected more than --start {start:g} (seconds)")
     command = [_ffmpeg(), "-hide_banner", "-nostdin", "-i", str(path)]

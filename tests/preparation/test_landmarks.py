@@ -80,6 +80,17 @@ def test_finished_chunks_are_not_looked_at_again(tmp_path, monkeypatch):
     assert np.array_equal(again.landmarks, first.landmarks, equal_nan=True)
 
 
+def test_a_clip_of_many_chunks_is_the_same_as_one_of_one(tmp_path, monkeypatch):
+    faces = {3: 0, **dict.fromkeys(range(8, 16), 0), 25: 2}  # a chunk without any face too
+    one = follow(frames(repeated=(5,)), tmp_path / "one", faces)
+    monkeypatch.setattr(landmarks, "_CHUNK", 8)
+    many = follow(frames(repeated=(5,)), tmp_path / "many", faces)
+    assert len(list((tmp_path / "many").iterdir())) == 3
+    assert many.dropped == one.dropped and len(one.dropped) == 11
+    for field in ("landmarks", "coefficients", "sharpness"):
+        assert np.array_equal(getattr(many, field), getattr(one, field), equal_nan=True), field
+
+
 def test_a_blurred_frame_is_dropped():
     sharpness = np.ones(10, np.float32)
     sharpness[6] = 0.05

@@ -1,3 +1,6 @@
+import sys
+import types
+
 import cv2
 import numpy as np
 import pytest
@@ -67,8 +70,12 @@ def test_flicker_is_zero_for_what_changes_evenly():
     assert flicker(ramp - 0.1, ramp, ramp + 0.1) == pytest.approx(0)
 
 
-def test_onnx_matting_says_what_is_missing(tmp_path):
-    with pytest.raises(UserError, match="--matting"):
+def test_onnx_matting_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.SimpleNamespace())
+    with pytest.raises(UserError, match=r"--matting .*none\.onnx: no such file"):
+        OnnxMatting(tmp_path / "none.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # importing it fails
+    with pytest.raises(UserError, match="pip install onnxruntime"):
         OnnxMatting(tmp_path / "none.onnx")
 
 
@@ -100,6 +107,17 @@ def test_hair_that_hangs_down_is_head_and_the_coat_is_not(person):
     assert set(map(tuple, parsing.reshape(-1, 3))) <= {HEAD, NECK, TORSO, BACKGROUND}
 
 
+def test_shadow_below_the_chin_is_neck_and_no_cloth(person):
+    image, matte, landmarks = person
+    parser = ColorParser()
+    parser.learn(image, matte, landmarks)
+    shaded, chin = image.copy(), int(landmarks[JAW][:, 1].max())
+    cv2.rectangle(shaded, (118, chin), (138, chin + 5), (70, 35, 45), -1)
+    parsing = parser(shaded, matte, landmarks)
+    assert (parsing[chin + 2 : chin + 5, 119:138] == NECK).all()
+    assert tuple(parsing[240, 180]) == TORSO
+
+
 def test_the_jaw_line_parts_face_from_neck(person):
     _, matte, landmarks = person
     above = above_jaw(landmarks, matte.shape)
@@ -116,3 +134,24 @@ def test_a_network_with_classes_decides_where_there_is_one(person):
     parsing = parse_classes(classes, np.ones_like(matte), landmarks)
     expected = {30: HEAD, 100: HEAD, 190: NECK, 230: TORSO}
     assert {row: tuple(parsing[row, 128]) for row in expected} == expected
+
+
+def test_long_hair_is_head_by_the_networks_labels_too(person):
+    _, matte, landmarks = person
+    chin = int(landmarks[JAW][:, 1].max())
+    kinds = np.full((SIZE, SIZE), 4)  # clothes
+    kinds[chin : chin + 30, 100:156] = 2  # neck
+    kinds[:chin, 90:166] = 3  # face
+    kinds[:40] = kinds[:250, 60:90] = kinds[:250, 166:196] = 1  # hair down to the chest, on both sides
+    kinds[chin + 5 : chin + 9, 120:136] = 5  # a necklace
+    kinds[:10] = kinds[:, :20] = 0
+    classes = np.eye(6, dtype=np.float32)[kinds].transpose(2, 0, 1)
+    matte = (kinds > 0).astype(np.float32)
+    parsing = parse_classes(classes, matte, landmarks)
+    for x in (75, 180):
+        assert (parsing[10:250, x] == HEAD).all(), "hair above and below the jaw"
+        assert tuple(parsing[252, x]) == TORSO
+    assert tuple(parsing[chin + 20, 128]) == NECK
+    assert tuple(parsing[chin + 7, 128]) == TORSO  # the necklace is not head
+    assert tuple(parsing[245, 128]) == TORSO
+    assert tuple(parsing[128, 10]) == BACKGROUND

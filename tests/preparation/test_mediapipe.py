@@ -1,37 +1,22 @@
 """The real networks, where mediapipe and the model files (GAUSSIANHEAD_MODELS or the cache) are there."""
 
-import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from preparation import models
 from preparation.mediapipe_models import (
     COEFFICIENT_NAMES,
     MediaPipeFaceTracker,
     MediaPipeSegmenter,
     check_mediapipe,
 )
-from preparation.models import FACE_LANDMARKER, SELFIE_SEGMENTATION, Model
+from preparation.models import FACE_LANDMARKER, SELFIE_SEGMENTATION
+from tests.preparation.real_models import local
 from utils.errors import UserError
 from utils.images import read_png
 
 DEMO = Path(__file__).resolve().parents[2] / "data/demo"
-
-
-def local(model: Model) -> Path:
-    folder = Path(os.environ.get("GAUSSIANHEAD_MODELS") or models.cache_folder())
-    if importlib.util.find_spec("mediapipe") is None:
-        pytest.skip("needs mediapipe: pip install -r requirements-prepare.txt")
-    if not (folder / model.name).is_file():
-        pytest.skip(f"needs {model.name} in GAUSSIANHEAD_MODELS or the cache")
-    try:
-        check_mediapipe()
-    except UserError as error:
-        pytest.skip(str(error))
-    return folder / model.name
 
 
 @pytest.fixture(scope="module")

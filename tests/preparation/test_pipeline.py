@@ -8,10 +8,21 @@ import pytest
 
 import prepare as script
 from preparation import photometric, pictures, pipeline
+from preparation.expression_terms import TERMS
 from preparation.options import Options
+from preparation.output_folder import fingerprint
 from scene.dataset_readers import read_clip
 from tests.preparation.conftest import NUM_FRAMES, RATE
-from tests.preparation.synthetic_head import FOCAL, NAMES, StubTracker, angles, read_number
+from tests.preparation.synthetic_head import (
+    FOCAL,
+    NAMES,
+    StubTracker,
+    angles,
+    camera,
+    observe,
+    read_number,
+)
+from tests.preparation.videos import ffmpeg
 from utils.errors import UserError
 
 
@@ -58,6 +69,16 @@ def test_expressions_are_those_of_the_tracker_smoothed(finished, clip):
     assert np.abs(found - clip.expressions)[5:-5].max() < 0.02
 
 
+def test_extra_expressions_follow_the_coefficients(options, finished, clip):
+    out, _ = finished
+    pipeline.prepare(replace(options, extra_expressions=["jaw", "gaze"]), clip.networks())
+    plain, longer = read_clip(out), read_clip(options.out)
+    assert longer.expression_names == NAMES + TERMS["gaze"] + TERMS["jaw"]
+    for before, after in zip(plain.frames, longer.frames, strict=True):
+        assert np.array_equal(after.expression[: len(NAMES)], before.expression)
+        assert np.isfinite(after.expression).all()
+
+
 def test_the_crop_is_square_constant_and_in_the_intrinsics(finished):
     out, report = finished
     clip, crop = read_clip(out), report["crop"]
@@ -101,6 +122,12 @@ def test_an_interrupted_run_goes_on(options, clip, monkeypatch):
     looked_at = sorted(index for tracker in trackers for index in tracker.looked_at)
     assert looked_at == list(range(60, NUM_FRAMES))  # the finished chunks are read
     assert (options.out / "transforms.json").read_bytes() == (whole / "transforms.json").read_bytes()
+
+
+@pytest.mark.parametrize("kinds", [(), ["gaze"], ("gaze", "jaw")])
+def test_what_a_run_is_known_by_survives_the_file(options, kinds):
+    wanted = fingerprint(replace(options, extra_expressions=kinds))
+    assert json.loads(json.dumps(wanted)) == wanted
 
 
 def test_a_data_set_is_never_overwritten_unless_told(options, clip):
@@ -155,12 +182,25 @@ def test_a_small_face_is_refused(options, clip):
         pipeline.prepare(options, small.networks())
 
 
-def test_a_still_picture_is_refused(options, clip):
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_a_still_picture_is_refused(options, clip, noise):
+    poses = clip.poses.select(np.zeros(NUM_FRAMES, int))
+    random = np.random.default_rng(0)
     still = clip._replace(
-        landmarks=clip.landmarks[:1].repeat(NUM_FRAMES, 0), expressions=np.full((NUM_FRAMES, 3), 0.2)
+        landmarks=observe(poses, camera(), noise),
+        expressions=0.2 + 0.1 * noise * random.normal(size=(NUM_FRAMES, 3)),
     )
     with pytest.raises(UserError, match="no motion"):
         pipeline.prepare(options, still.networks())
+
+
+def test_a_video_without_a_frame_is_refused(options, clip, tmp_path):
+    empty = tmp_path / "empty.avi"
+    ffmpeg("-f", "lavfi", "-i", "color=size=64x64:rate=25", "-frames:v", "0", empty)
+    with pytest.raises(UserError, match=r"empty\.avi: no frame could be decoded"):
+        pipeline.prepare(replace(options, video=empty), clip.networks())
+    with pytest.raises(UserError, match=r"no frame could be decoded from 2\.99 s on"):
+        pipeline.prepare(replace(options, start=2.99), clip.networks())
 
 
 def test_errors_of_the_script_are_one_line_and_exit_with_2(tmp_path, capsys, monkeypatch):

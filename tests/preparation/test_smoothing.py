@@ -65,9 +65,20 @@ def test_noise_of_poses_shrinks_and_the_motion_stays():
     truth = moving_poses(200)
     random = np.random.default_rng(0)
     noisy = truth.moved(0.005 * random.normal(size=(200, 3)), 0.005 * random.normal(size=(200, 3)))
-    smoothed = smooth_poses(noisy, np.arange(200)).poses
+    smoothed = smooth_poses(noisy, np.arange(200), rate=25).poses
     before = angles(noisy.rotations, truth.rotations).mean()
     assert angles(smoothed.rotations, truth.rotations).mean() < 0.7 * before
     assert isinstance(smoothed, Poses)
     assert np.allclose(np.linalg.det(smoothed.rotations), 1)
     assert exp_so3(np.zeros(3)) == pytest.approx(np.eye(3))
+
+
+def test_motion_faster_than_the_frames_is_not_taken_for_noise():
+    # Nodding in 15 frames at 5 per second has no more order than noise.
+    turns = np.deg2rad(3) * np.random.default_rng(0).normal(size=(15, 3))
+    still = moving_poses(1).select(np.zeros(15, int))
+    nodding = still.moved(turns, np.zeros((15, 3)))
+    smoothed = smooth_poses(nodding, np.arange(15), rate=5).poses
+    assert angles(smoothed.rotations, nodding.rotations).mean() < 0.2 * np.rad2deg(
+        np.linalg.norm(turns, axis=1).mean()
+    )

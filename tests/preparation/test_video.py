@@ -1,12 +1,11 @@
-import subprocess
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from preparation.video import open_video, read_frames
 from tests.preparation.synthetic_head import read_number, write_number
+from tests.preparation.videos import ffmpeg
 from utils.errors import UserError
 from utils.video import VideoWriter
 
@@ -27,11 +26,6 @@ def video(tmp_path) -> Path:
         for index in range(50):
             writer.write(numbered(index))
     return path
-
-
-def ffmpeg(*arguments: str | Path) -> None:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
 def test_every_frame_comes_in_order(video):
@@ -113,6 +107,8 @@ def test_parts_outside_of_the_video_are_refused(video):
         open_video(video, start=1, end=1)
     with pytest.raises(UserError, match="no such file"):
         open_video(video.with_name("other.mp4"))
+    with pytest.raises(UserError, match="is a folder; expected a video"):
+        open_video(video.parent)
 
 
 def test_a_truncated_file_gives_the_frames_it_has(video, tmp_path):
