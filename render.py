@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from scene import load_avatar
     from training.device import choose_device
+    from training.view_tracking import TrackedViews
     from training.views import view_sets
 
     device = choose_device(config.render.device)
@@ -31,6 +32,13 @@ def main(argv: list[str] | None = None) -> None:
         print(note, file=sys.stderr)
 
     sets = view_sets(config, avatar, device)
+    num_steps = config.render.test_time_tracking
+    if num_steps and not config.render.novel_view:
+        sets = {
+            f"{name}_tracked": TrackedViews(views, avatar, background, num_steps, config.pipeline)
+            for name, views in sets.items()
+            if name != "train"
+        }
     if not any(len(views) for views in sets.values()):
         raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")
     for name, views in sets.items():

@@ -337,6 +337,13 @@ class RenderParams:
     skip_train: bool = option(False, "leave out the training views")
     skip_test: bool = option(False, "leave out the held-out views")
     novel_view: bool = option(False, "render a camera that swings about the y axis around the head instead")
+    test_time_tracking: int = option(
+        0,
+        "fit pose and expression of each held-out frame in so many steps through the renderer first; scored "
+        "apart, in test_tracked/; 0 = off",
+        unit="steps",
+        low=0,
+    )
     num_frames: int = option(100, "length of the novel-view swing", unit="frames", low=1)
     max_yaw: float = option(
         10.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180

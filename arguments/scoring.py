@@ -11,7 +11,7 @@ from arguments.validation import check_ranges
 from utils.errors import UserError
 
 METRICS_USAGE = "python metrics.py -m output/id1 [output/id2 ...]"
-SETS = ("train", "val", "test")
+SETS = ("train", "val", "test", "val_tracked", "test_tracked")
 
 
 @dataclass(frozen=True)

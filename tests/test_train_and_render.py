@@ -155,6 +155,15 @@ def test_render_writes_scored_sets_and_a_swing(trained, capsys):
     assert (frames[0] != frames[1]).any()
 
 
+def test_tracking_held_out_frames_is_scored_apart_and_helps(trained):
+    render.main(["-m", str(trained), "--skip_train", "--quiet"])
+    render.main(["-m", str(trained), "--test_time_tracking", "20", "--quiet"])
+    folders = [trained / name / f"ours_{ITERATIONS}" for name in ("test", "test_tracked")]
+    plain, tracked = (json.loads((f / "metrics.json").read_text())["mean"]["l1"] for f in folders)
+    assert tracked < plain
+    assert not (trained / "train_tracked").exists()
+
+
 def test_rendering_writes_nothing_into_the_model(trained):
     before = {path: path.read_bytes() for path in (trained / "model").iterdir()}
     render.main(["-m", str(trained), "--skip_train", "--quiet"])

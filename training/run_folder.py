@@ -31,6 +31,8 @@ OWN_FOLDERS = (
     "train",
     "val",
     "test",
+    "val_tracked",
+    "test_tracked",
     "novel_view",
     "tensorboard",
 )
