@@ -1,6 +1,7 @@
 """The CUDA back-end where there is no GPU: its kernels compile, are cached, get the arguments that they
 expect, and have a stand-in where their compiler is missing."""
 
+import ctypes
 import importlib.util
 import os
 import re
@@ -302,7 +303,7 @@ class FakeKernel:
         self.fields = fields_of(self.struct, structs)
         self.made[name] = self
 
-    def launch(self, grid, stream, *arguments, shared=0):
+    def launch(self, grid, stream, arguments, shared=0):
         values = struct.unpack(self.layout, struct.pack(self.layout, *arguments))
         self.grid, self.shared = grid, shared
         self.launched = dict(zip((field.path for field in self.fields), values, strict=True))
@@ -491,6 +492,64 @@ def test_capacity_is_a_power_of_two_that_sorting_can_use(kernels, num, num_tiles
     assert capacity & (capacity - 1) == 0
     assert capacity >= device.TILE**2  # a bucket for each thread: tile_list.cuh
     assert it.sort_bytes(min(capacity, device.LONGEST_SORT)) <= it.blend_forward.most_shared <= 64 * 1024
+
+
+@needs_nvrtc
+def test_launch_config_is_laid_out_as_the_driver_has_it():
+    from cuda.bindings import driver as bindings
+
+    config = bindings.CUlaunchConfig()
+    names = ("gridDimX", "gridDimY", "gridDimZ", "blockDimX", "blockDimY", "blockDimZ", "sharedMemBytes")
+    for value, name in enumerate(names, 1):
+        setattr(config, name, value)
+    config.hStream = bindings.CUstream(8)
+    size = struct.calcsize(driver.LAUNCH_CONFIG)
+    assert size % 8 == 0  # the arguments follow
+    ours = struct.pack(driver.LAUNCH_CONFIG, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0)
+    assert ctypes.string_at(config.getPtr(), size) == ours
+
+
+class Submissions:
+    """Stands in for libcuda: notes what is launched, as the driver would read it."""
+
+    def __init__(self):
+        self.launched, self.bound, self.failures = [], [], []
+
+    def cuLaunchKernelEx(self, config, function, parameters, extra):
+        status = self.failures.pop() if self.failures else 0
+        if not status:
+            size = struct.calcsize(driver.LAUNCH_CONFIG)
+            values = struct.unpack(driver.LAUNCH_CONFIG, ctypes.string_at(config.value, size))
+            arguments = struct.unpack("P2if0P", ctypes.string_at(parameters[0], 24))
+            self.launched.append((values, function, arguments, extra))
+        return status
+
+
+@pytest.fixture
+def submissions(monkeypatch) -> Submissions:
+    library = Submissions()
+    monkeypatch.setattr(driver, "driver", lambda: library)
+    monkeypatch.setattr(driver, "bind_context", library.bound.append)
+    monkeypatch.setattr(driver, "_thread", threading.local())
+    return library
+
+
+def test_launch_hands_grid_stream_and_arguments_to_the_driver(submissions):
+    kernel = driver.Kernel(SimpleNamespace(device=3, function=lambda name: name), "some", "P2if0P", 64)
+    kernel.launch((5, 2), 2**40, (2**45, -1, True, 0.5), shared=96)
+    kernel.launch((1, 1), 0, (0, 0, 0, 0))
+    first, second = submissions.launched
+    assert first == ((5, 2, 1, 64, 1, 1, 96, 2**40, 0, 0), "some", (2**45, -1, 1, 0.5), None)
+    assert second == ((1, 1, 1, 64, 1, 1, 0, 0, 0, 0), "some", (0, 0, 0, 0), None)
+    assert submissions.bound == [3]  # once in a thread
+
+
+def test_launch_without_a_context_binds_one_and_tries_again(submissions):
+    kernel = driver.Kernel(SimpleNamespace(device=3, function=lambda name: name), "some", "P2if0P", 64)
+    kernel.launch((1, 1), 0, (0, 0, 0, 0))
+    submissions.failures = [driver._INVALID_CONTEXT]
+    kernel.launch((1, 1), 0, (0, 0, 0, 0))
+    assert len(submissions.launched) == 2 and submissions.bound == [3, 3]
 
 
 def test_error_of_the_driver_is_raised_in_its_words(monkeypatch):

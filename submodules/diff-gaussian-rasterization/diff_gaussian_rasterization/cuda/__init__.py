@@ -64,8 +64,8 @@ def family_view(viewmatrix: Tensor, projmatrix: Tensor, width: int, height: int)
     viewmatrix, projmatrix = _contiguous(viewmatrix), _contiguous(projmatrix)
     intrinsics = viewmatrix.new_empty(4)
     with torch.cuda.device(index):
-        pointers = viewmatrix.data_ptr(), projmatrix.data_ptr(), intrinsics.data_ptr()
-        device_of(index).family_intrinsics.launch((1, 1), current_stream(index), *pointers, width, height)
+        arguments = viewmatrix.data_ptr(), projmatrix.data_ptr(), intrinsics.data_ptr(), width, height
+        device_of(index).family_intrinsics.launch((1, 1), current_stream(index), arguments)
     return View(viewmatrix.T, intrinsics, width, height)
 
 
@@ -128,24 +128,11 @@ class _Call:
         stream = current_stream(self.index)
         clear(counts, self.num_tiles, stream, self.index)
         if self.num:
-            self.project[0].launch(
-                (-(-self.num // PROJECT_THREADS), self.views),
-                stream,
-                *self.inputs,
-                splats,
-                radii,
-                counts,
-                lists,
-                self.num,
-                self.per_view,
-                self.tiles_x,
-                self.tiles_y,
-                self.capacity,
-            )
+            sizes = self.num, self.per_view, self.tiles_x, self.tiles_y, self.capacity
+            arguments = *self.inputs, splats, radii, counts, lists, *sizes
+            self.project[0].launch((-(-self.num // PROJECT_THREADS), self.views), stream, arguments)
         sort_capacity = min(self.capacity, LONGEST_SORT)
-        self.device.blend_forward.launch(
-            (self.tiles_x * self.tiles_y, self.views),
-            stream,
+        arguments = (
             *self.tiles,
             image.data_ptr(),
             depth.data_ptr(),
@@ -153,8 +140,9 @@ class _Call:
             _pointer(background),
             self.device.overflow_pointer,
             sort_capacity,
-            shared=self.device.sort_bytes(sort_capacity),
         )
+        grid, shared = (self.tiles_x * self.tiles_y, self.views), self.device.sort_bytes(sort_capacity)
+        self.device.blend_forward.launch(grid, stream, arguments, shared)
 
     def backward(self, images, v_images, v_splats, v_means2d: Tensor | None, needs_camera: bool) -> Tensor:
         """Fill the gradients that are wanted; return the camera's [B, 16], if needed (see project.cu)."""
@@ -165,11 +153,9 @@ class _Call:
         clear(rows, sums.numel(), stream, self.index)
         if self.num:
             blocks = self.tiles_x * self.tiles_y * self.device.backward_blocks_per_tile
-            pointers = *map(_pointer, images), *map(_pointer, v_images)
-            self.device.blend_backward.launch((blocks, self.views), stream, *self.tiles, *pointers, rows)
-            self.project[1].launch(
-                (-(-self.num // PROJECT_THREADS), self.views if self.per_view else 1),
-                stream,
+            arguments = *self.tiles, *map(_pointer, images), *map(_pointer, v_images), rows
+            self.device.blend_backward.launch((blocks, self.views), stream, arguments)
+            arguments = (
                 *self.inputs,
                 self.tiles[1],
                 rows,
@@ -181,6 +167,8 @@ class _Call:
                 self.per_view,
                 0 if v_means2d is None else v_means2d.shape[-1],
             )
+            grid = -(-self.num // PROJECT_THREADS), self.views if self.per_view else 1
+            self.project[1].launch(grid, stream, arguments)
         return sums[12 * num_rows :].view(-1, 16) if needs_camera else sums
 
 
