@@ -5,6 +5,9 @@ backward (CUDA events): eager, replayed from a CUDA graph, and per view of a bat
 each kernel. Every timed call draws other means with another camera. Gsplat is timed, eager, when it is
 installed. Last, the SSIM of the training loss: our kernels beside utils/metrics.py, which is PyTorch.
 
+Eager is timed in two ways. By default autograd hands backward to a thread of its own; "calling thread" is
+with torch.autograd.set_multithreading_enabled(False), as train.py has it: who calls backward does it.
+
 usage: rasterizer.py [--quick] [--repeats 100]
 """
 
@@ -52,16 +55,18 @@ def run(options: argparse.Namespace) -> None:
     compare(Cloud(3000, 256))
     has_gsplat = importlib.util.find_spec("gsplat") is not None
     print("median ms, forward / forward + backward" + ("" if has_gsplat else "; gsplat: not installed"))
-    names = ["Gaussians", "size", "eager", "(target)", "graph", "(target)", f"batch of {BATCH}, per view"]
-    print(row([*names, *(["gsplat, eager"] if has_gsplat else [])]))
+    print("(calling thread: eager, with torch.autograd.set_multithreading_enabled(False))")
+    names = ["Gaussians", "size", "eager", "calling thread", "(target)", "graph", "(target)"]
+    names += [f"batch of {BATCH}, per view", *(["gsplat, eager", "calling thread"] if has_gsplat else [])]
+    print(row(names))
     sizes = [(n, s, t) for (n, s), t in zip(SIZES, TARGETS)]
     for num, size, (eager_target, graph_target) in sizes[0:3:2] if options.quick else sizes:
         cloud, batch = Cloud(num, size), Cloud(num, size, BATCH)
-        cells = [f"{num:,}", size, pair(eager(cloud, options.repeats)), f"({eager_target})"]
+        cells = [f"{num:,}", size, *eager_both_ways(cloud, options.repeats), f"({eager_target})"]
         cells += [pair(graph(cloud, options.repeats)), f"({graph_target})"]
         cells += [pair([t / BATCH for t in graph(batch, options.repeats)])]
         if has_gsplat:
-            cells.append(pair(eager(GsplatCloud(num, size), options.repeats)))
+            cells += eager_both_ways(GsplatCloud(num, size), options.repeats)
         print(row(cells), flush=True)
     print("\nmicroseconds of each kernel, forward + backward, one view (torch.profiler)")
     for num, size, _ in sizes[0:3:2] if options.quick else sizes:
@@ -209,8 +214,19 @@ def compare_ssim(repeats: int) -> None:
     print("\nSSIM, 3 x 512 x 512, median ms, forward / forward + backward: eager, graph")
     for name, function in (("fused", fused), ("PyTorch", plain)):
         times = [pair(measure(Ssim(function), repeats)) for measure in (eager, graph)]
-        print(row([name, "", times[0], "", times[1]]), flush=True)
+        print(row([name, "", times[0], "", "", times[1]]), flush=True)
     print("microseconds:", ", ".join(f"{name} {time:.1f}" for name, time in kernels(Ssim(fused)).items()))
+
+
+def eager_both_ways(cloud: Cloud, repeats: int) -> list[str]:
+    """Eager times with autograd's thread for backward, and without."""
+    import torch
+
+    times = []
+    for has_thread in (True, False):
+        with torch.autograd.set_multithreading_enabled(has_thread):
+            times.append(pair(eager(cloud, repeats)))
+    return times
 
 
 def eager(cloud: Cloud, repeats: int) -> list[float]:
@@ -309,7 +325,7 @@ def pair(times: list[float]) -> str:
 
 
 def row(cells: list) -> str:
-    widths = [10, 5, 16, 15, 16, 15, 24, 16]
+    widths = [10, 5, 16, 16, 15, 16, 15, 24, 16, 16]
     return "".join(str(cell).rjust(width) for cell, width in zip(cells, widths))
 
 

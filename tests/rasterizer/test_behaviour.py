@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diff_gaussian_rasterization import Rasterization, Splats, View
+from diff_gaussian_rasterization import Rasterization, Splats, View, api
 from tests.rasterizer.scenes import (
     Scene,
     camera,
@@ -166,61 +166,101 @@ def changed(**fields) -> tuple:
     return drawn, view, fields.get("background"), fields.get("means2d"), fields.get("backend")
 
 
-@pytest.mark.parametrize(
-    ("fields", "error", "message"),
-    [
-        (dict(means=torch.zeros(4, 2)), ValueError, r"splats\.means: expected shape \[4, 3\], got \[4, 2\]"),
-        (
-            dict(means=torch.zeros(4, 3, dtype=torch.int64)),
-            TypeError,
-            r"splats\.means: expected a floating-point",
-        ),
-        (dict(means=None), TypeError, r"splats\.means"),
-        (dict(opacities=torch.zeros(3)), ValueError, r"splats\.opacities"),
-        (dict(opacities=torch.zeros(4, 2)), ValueError, r"splats\.opacities"),
-        (dict(scales=torch.zeros(4)), ValueError, r"splats\.scales"),
-        (dict(scales=None), ValueError, r"splats\.scales, splats\.cov3d: .* neither"),
-        (dict(cov3d=torch.zeros(4, 6)), ValueError, r"splats\.scales, splats\.cov3d: .* both"),
-        (dict(rotations=None), ValueError, r"splats\.rotations"),
-        (dict(rotations=torch.zeros(4, 3)), ValueError, r"splats\.rotations"),
-        (dict(sh=torch.zeros(4, 5, 3)), ValueError, r"splats\.sh"),
-        (dict(sh=torch.zeros(3, 4, 3)), ValueError, r"splats\.sh"),
-        (dict(colors=torch.zeros(4, 3)), ValueError, r"splats\.sh, splats\.colors: .* both"),
-        (dict(sh=[1.0]), ValueError, r"splats\.sh"),
-        (dict(world_to_camera=torch.eye(3)), ValueError, r"view\.world_to_camera"),
-        (dict(world_to_camera=torch.full((4, 4), torch.nan)), ValueError, r"view\.world_to_camera: has NaN"),
-        (dict(intrinsics=torch.tensor([0.0, 1, 2, 3])), ValueError, r"view\.intrinsics"),
-        (dict(width=0), ValueError, r"view\.width"),
-        (dict(height=2.5), ValueError, r"view\.height"),
-        (dict(near=0.0), ValueError, r"view\.near"),
-        (dict(background=torch.zeros(4)), ValueError, r"background"),
-        (dict(background=[0.0, 0, 0]), TypeError, r"background"),
-        (dict(background=torch.zeros(3, device="meta")), ValueError, r"background: is on meta"),
-        (dict(means2d=torch.zeros(4, 4)), ValueError, r"means2d"),
-        (
-            TWO_VIEWS | dict(intrinsics=torch.ones(4)),
-            ValueError,
-            r"view\.intrinsics: expected shape \[2, 4\]",
-        ),
-        (
-            TWO_VIEWS | dict(means=torch.zeros(3, 4, 3)),
-            ValueError,
-            r"splats\.means: expected shape \[2, 4, 3\]",
-        ),
-        (
-            TWO_VIEWS | dict(opacities=torch.zeros(3, 4)),
-            ValueError,
-            r"splats\.opacities: expected shape \[2, 4",
-        ),
-        (TWO_VIEWS | dict(means2d=torch.zeros(4, 2)), ValueError, r"means2d: expected shape \[2, 4, 2\]"),
-        (dict(means=torch.zeros(2, 4, 3)), ValueError, r"splats\.means: expected shape \[4, 3\]"),
-        (dict(backend="cuda?"), ValueError, r"backend: expected one of reference, cpu"),
-    ],
-)
+WRONG = [
+    (dict(means=torch.zeros(4, 2)), ValueError, r"splats\.means: expected shape \[4, 3\], got \[4, 2\]"),
+    (
+        dict(means=torch.zeros(4, 3, dtype=torch.int64)),
+        TypeError,
+        r"splats\.means: expected a floating-point",
+    ),
+    (dict(means=None), TypeError, r"splats\.means"),
+    (dict(opacities=torch.zeros(3)), ValueError, r"splats\.opacities"),
+    (dict(opacities=torch.zeros(4, 2)), ValueError, r"splats\.opacities"),
+    (dict(scales=torch.zeros(4)), ValueError, r"splats\.scales"),
+    (dict(scales=None), ValueError, r"splats\.scales, splats\.cov3d: .* neither"),
+    (dict(cov3d=torch.zeros(4, 6)), ValueError, r"splats\.scales, splats\.cov3d: .* both"),
+    (dict(rotations=None), ValueError, r"splats\.rotations"),
+    (dict(rotations=torch.zeros(4, 3)), ValueError, r"splats\.rotations"),
+    (dict(sh=torch.zeros(4, 5, 3)), ValueError, r"splats\.sh"),
+    (dict(sh=torch.zeros(3, 4, 3)), ValueError, r"splats\.sh"),
+    (dict(colors=torch.zeros(4, 3)), ValueError, r"splats\.sh, splats\.colors: .* both"),
+    (dict(sh=[1.0]), ValueError, r"splats\.sh"),
+    (dict(world_to_camera=torch.eye(3)), ValueError, r"view\.world_to_camera"),
+    (dict(width=0), ValueError, r"view\.width"),
+    (dict(height=2.5), ValueError, r"view\.height"),
+    (dict(near=0.0), ValueError, r"view\.near"),
+    (dict(background=torch.zeros(4)), ValueError, r"background"),
+    (dict(background=[0.0, 0, 0]), TypeError, r"background"),
+    (dict(background=torch.zeros(3, device="meta")), ValueError, r"background: is on meta"),
+    (dict(means2d=torch.zeros(4, 4)), ValueError, r"means2d"),
+    (
+        TWO_VIEWS | dict(intrinsics=torch.ones(4)),
+        ValueError,
+        r"view\.intrinsics: expected shape \[2, 4\]",
+    ),
+    (
+        TWO_VIEWS | dict(means=torch.zeros(3, 4, 3)),
+        ValueError,
+        r"splats\.means: expected shape \[2, 4, 3\]",
+    ),
+    (
+        TWO_VIEWS | dict(opacities=torch.zeros(3, 4)),
+        ValueError,
+        r"splats\.opacities: expected shape \[2, 4",
+    ),
+    (TWO_VIEWS | dict(means2d=torch.zeros(4, 2)), ValueError, r"means2d: expected shape \[2, 4, 2\]"),
+    (dict(means=torch.zeros(2, 4, 3)), ValueError, r"splats\.means: expected shape \[4, 3\]"),
+]
+WRONG_VALUES = [  # of the right types and shapes
+    (dict(world_to_camera=torch.full((4, 4), torch.nan)), ValueError, r"view\.world_to_camera: has NaN"),
+    (dict(intrinsics=torch.tensor([0.0, 1, 2, 3])), ValueError, r"view\.intrinsics"),
+    (dict(backend="cuda?"), ValueError, r"backend: expected one of reference, cpu"),
+]
+
+
+@pytest.mark.parametrize(("fields", "error", "message"), WRONG + WRONG_VALUES)
 def test_wrong_input_is_named(fields, error, message):
     drawn, view, background, means2d, backend = changed(**fields)
     with pytest.raises(error, match=message):
         rasterize(drawn, view, background, means2d=means2d, backend=backend)
+
+
+def in_float32(drawn, view, background, means2d, backend=None) -> tuple:
+    def single(value):
+        return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    return Splats(*map(single, drawn)), View(*map(single, view)), single(background), single(means2d)
+
+
+@pytest.mark.parametrize(("fields", "error", "message"), WRONG)
+def test_wrong_input_is_not_plain(fields, error, message):
+    assert not api.is_plain(*in_float32(*changed(**fields)))
+
+
+@pytest.mark.parametrize("name", [*scenes(), "no background", "column", "means2d", "wide means2d"])
+def test_plain_input_is_what_the_checks_return(name):
+    scene = scenes().get(name, scenes()["degree 3"])()
+    drawn, view, background, means2d = in_float32(*scene, None)
+    if name == "no background":
+        background = None
+    if name == "column":
+        drawn = drawn._replace(opacities=drawn.opacities[:, None])
+    if "means2d" in name:
+        means2d = torch.zeros(60, 3 if "wide" in name else 2)
+    given = drawn, view, background, means2d
+    assert api.is_plain(*given)
+    checked, checked_view, *others = api.check_inputs(*given)
+    assert all(
+        a is b for a, b in zip((*checked, *checked_view, *others), (*drawn, *view, background, means2d))
+    )
+
+
+def test_other_dtypes_and_several_views_are_not_plain():
+    assert not api.is_plain(GOOD.splats, GOOD.view, None, None)
+    drawn, view, *others = in_float32(*changed(**TWO_VIEWS))
+    assert not api.is_plain(drawn, view, *others)
+    assert not api.is_plain(drawn, GOOD.view, *others)
+    assert not api.is_plain(drawn._replace(sh=drawn.sh.double()), view, *others)
 
 
 def test_background_is_black_by_default():

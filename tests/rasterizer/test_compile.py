@@ -1,6 +1,7 @@
 """The CUDA back-end where there is no GPU: its kernels compile, are cached, get the arguments that they
 expect, and have a stand-in where their compiler is missing."""
 
+import ctypes
 import importlib.util
 import os
 import re
@@ -15,9 +16,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
-from diff_gaussian_rasterization import Splats, api, cuda, rasterize
-from diff_gaussian_rasterization.cuda import compiler, device, driver, ssim
+from diff_gaussian_rasterization import Splats, View, api, cuda, rasterize
+from diff_gaussian_rasterization.cuda import compiler, device, driver, plan, ssim
 from tests.rasterizer.scenes import camera, splats
 
 CAPABILITIES = [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (12, 0)]
@@ -302,7 +304,7 @@ class FakeKernel:
         self.fields = fields_of(self.struct, structs)
         self.made[name] = self
 
-    def launch(self, grid, stream, *arguments, shared=0):
+    def launch(self, grid, stream, arguments, shared=0):
         values = struct.unpack(self.layout, struct.pack(self.layout, *arguments))
         self.grid, self.shared = grid, shared
         self.launched = dict(zip((field.path for field in self.fields), values, strict=True))
@@ -330,9 +332,11 @@ def kernels(monkeypatch) -> dict[str, FakeKernel]:
     it.project(16, False)
     assert it.family_intrinsics
     ssim._kernels.__wrapped__(-1)
-    monkeypatch.setattr(cuda, "device_of", lambda index: it)
-    monkeypatch.setattr(cuda, "current_stream", lambda index: 7)
-    monkeypatch.setattr(cuda, "clear", lambda *_: None)
+    for module in (cuda, plan):
+        monkeypatch.setattr(module, "device_of", lambda index: it)
+        monkeypatch.setattr(module, "current_stream", lambda index: 7)
+    monkeypatch.setattr(plan, "clear", lambda *_: None)
+    monkeypatch.setattr(torch._C, "_cuda_getDevice", lambda: -1, raising=False)  # where CPU tensors are
     return made
 
 
@@ -418,12 +422,13 @@ def test_launches_say_where_everything_lies(kernels, per_view):
     if per_view:
         drawn = Splats(*(None if t is None else torch.stack([t, t]) for t in drawn))
     view = view._replace(world_to_camera=matrix, intrinsics=intrinsics)
-    call = cuda._Call(drawn, view)
-    radii, workspace = torch.zeros(*batch, 50, dtype=torch.int32), torch.zeros(call.size, dtype=torch.uint8)
+    call = plan.plan_of(drawn, view)
+    radii = torch.zeros(*batch, 50, dtype=torch.int32)
+    workspace = torch.zeros(call.size_with_rows, dtype=torch.uint8)
     image, depth, alpha = torch.zeros(*batch, 3, 33, 70), *torch.zeros(2, *batch, 33, 70)
     background = torch.zeros(3)
-    call.bind(drawn, matrix, intrinsics, radii, workspace)
-    call.forward(background, image, depth, alpha)
+    head = call.head(drawn, matrix, intrinsics, view.near)
+    call.forward(head, (image, depth, alpha), radii, background, workspace)
     project, blend = kernels["project_forward"], kernels["blend_forward"]
 
     views, start = (batch or (1,))[0], workspace.data_ptr()
@@ -449,9 +454,12 @@ def test_launches_say_where_everything_lies(kernels, per_view):
     assert (
         places == [project.launched[name] - start for name in ("tile_counts", "splats", "lists")] + places[3:]
     )
+    places.append(project.launched["v_rows"] - start)
     lengths = [4 * 15 * views, 48 * 50 * views, *(size * 15 * views * call.capacity for size in (8, 4))]
-    assert places[0] == 0 and places[1] % 16 == places[2] % 8 == 0
-    for place, length, end in zip(places, lengths, [*places[1:], call.size]):
+    lengths.append(48 * 50 * views)
+    assert places[0] == 0 and places[1] % 16 == places[2] % 8 == places[4] % 16 == 0
+    assert places[4] == call.size
+    for place, length, end in zip(places, lengths, [*places[1:], call.size_with_rows], strict=True):
         assert place + length <= end
     for field, tensor in (("image", image), ("depth", depth), ("alpha", alpha)):
         assert blend.launched[f"out.{field}"] == tensor.data_ptr()
@@ -461,7 +469,9 @@ def test_launches_say_where_everything_lies(kernels, per_view):
 
     v_image, v_means2d = torch.zeros_like(image), torch.zeros(*batch, 50, 3)
     v_splats = [None if t is None else torch.empty_like(t) for t in drawn]
-    v_camera = call.backward((image, depth, alpha), (v_image, None, None), v_splats, v_means2d, True)
+    v_camera = torch.zeros(views, 16)
+    v_images, v_inputs = (v_image, None, None), (*v_splats, v_means2d, v_camera)
+    call.backward(head, (image, depth, alpha), radii, workspace, v_images, v_inputs)
     project, blend = kernels["project_backward"].launched, kernels["blend_backward"].launched
     assert blend["v_out.image"] == v_image.data_ptr() and blend["v_out.depth"] == blend["v_out.alpha"] == 0
     assert [blend[f"out.{field}"] for field in ("image", "depth", "alpha")] == [
@@ -469,12 +479,80 @@ def test_launches_say_where_everything_lies(kernels, per_view):
     ]
     for name, tensor in zip(Splats._fields, v_splats):
         assert project[f"v_{name}"] == (0 if tensor is None else tensor.data_ptr())
-    assert project["v_rows"] == blend["v_rows"] and project["radii"] == radii.data_ptr()
+    assert project["v_rows"] == blend["v_rows"] == start + call.size
+    assert project["radii"] == radii.data_ptr()
     assert project["v_means2d"] == v_means2d.data_ptr() and project["columns"] == 3
-    assert project["v_camera"] == v_camera.data_ptr() == project["v_rows"] + 48 * 50 * views
-    assert v_camera.shape == (views, 16)
+    assert project["v_camera"] == v_camera.data_ptr()
     assert project["num_views"] == views and project["per_view"] == bool(per_view)
     assert kernels["project_backward"].grid == (1, views if per_view else 1)
+
+
+def rendered(kernels, leaves: Splats, wanted=()):
+    """What cuda.rasterize returns where nothing is drawn, with gradients for the leaves that are named."""
+    leaves = Splats(*(None if t is None else t.float() for t in leaves))
+    for name in wanted:
+        getattr(leaves, name).requires_grad_()
+    view = camera()
+    view = view._replace(world_to_camera=view.world_to_camera.float(), intrinsics=view.intrinsics.float())
+    return leaves, cuda.rasterize(leaves, view, torch.zeros(3))
+
+
+def test_rows_of_sums_are_cleared_where_there_can_be_a_backward_pass(kernels):
+    _, result = rendered(kernels, splats(50))
+    assert kernels["project_forward"].launched["v_rows"] == 0 and result.image.grad_fn is None
+    with torch.no_grad():
+        _, result = rendered(kernels, splats(50), ["opacities"])
+    assert kernels["project_forward"].launched["v_rows"] == 0 and result.image.grad_fn is None
+
+    _, result = rendered(kernels, splats(50), ["opacities"])
+    cleared = kernels["project_forward"].launched["v_rows"]
+    assert cleared and not result.radii.requires_grad
+    for _ in range(2):
+        result.image.sum().backward(retain_graph=True)
+        for name in ("blend_backward", "project_backward"):
+            assert kernels[name].launched.pop("v_rows") == cleared
+
+
+def test_only_wanted_gradients_are_asked_for(kernels):
+    leaves, result = rendered(kernels, splats(50), ["opacities", "sh"])
+    result.depth.sum().backward()
+    launched = kernels["project_backward"].launched
+    asked = {field[2:] for field, value in launched.items() if field.startswith("v_") and value}
+    assert asked == {"rows", "opacities", "sh"}
+    assert leaves.opacities.grad.shape == (50,) and leaves.means.grad is None
+
+
+def test_second_derivatives_are_refused(kernels):
+    leaves, result = rendered(kernels, splats(50), ["opacities"])
+    (first,) = torch.autograd.grad(result.image.square().sum(), leaves.opacities, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("wanted", [[], ["means"]])
+def test_derivatives_that_are_not_there_are_refused(kernels, wanted):
+    """And not silently left out, where no node of autograd would be made."""
+    leaves, _ = rendered(kernels, splats(50), wanted)
+    view = View(torch.eye(4), torch.ones(4), 45, 34)
+
+    def image(means):
+        return cuda.rasterize(leaves._replace(means=means), view, None).image
+
+    means = torch.zeros(50, 3)
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.grad(lambda means: image(means).sum())(means)
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.vmap(image)(means[None])
+    with forward_ad.dual_level(), pytest.raises(RuntimeError, match="jvp"):
+        image(forward_ad.make_dual(means, means))
+
+
+def test_longer_lists_are_another_plan(kernels):
+    drawn, view = splats(5000), camera(640, 480)
+    before = plan.plan_of(drawn, view)
+    assert plan.plan_of(drawn, view) is before
+    before.device._overflow.value = 3000
+    assert plan.plan_of(drawn, view).capacity > before.capacity
 
 
 def test_patch_bytes_is_the_size_of_a_warps_stage():
@@ -491,6 +569,64 @@ def test_capacity_is_a_power_of_two_that_sorting_can_use(kernels, num, num_tiles
     assert capacity & (capacity - 1) == 0
     assert capacity >= device.TILE**2  # a bucket for each thread: tile_list.cuh
     assert it.sort_bytes(min(capacity, device.LONGEST_SORT)) <= it.blend_forward.most_shared <= 64 * 1024
+
+
+@needs_nvrtc
+def test_launch_config_is_laid_out_as_the_driver_has_it():
+    from cuda.bindings import driver as bindings
+
+    config = bindings.CUlaunchConfig()
+    names = ("gridDimX", "gridDimY", "gridDimZ", "blockDimX", "blockDimY", "blockDimZ", "sharedMemBytes")
+    for value, name in enumerate(names, 1):
+        setattr(config, name, value)
+    config.hStream = bindings.CUstream(8)
+    size = struct.calcsize(driver.LAUNCH_CONFIG)
+    assert size % 8 == 0  # the arguments follow
+    ours = struct.pack(driver.LAUNCH_CONFIG, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0)
+    assert ctypes.string_at(config.getPtr(), size) == ours
+
+
+class Submissions:
+    """Stands in for libcuda: notes what is launched, as the driver would read it."""
+
+    def __init__(self):
+        self.launched, self.bound, self.failures = [], [], []
+
+    def cuLaunchKernelEx(self, config, function, parameters, extra):
+        status = self.failures.pop() if self.failures else 0
+        if not status:
+            size = struct.calcsize(driver.LAUNCH_CONFIG)
+            values = struct.unpack(driver.LAUNCH_CONFIG, ctypes.string_at(config.value, size))
+            arguments = struct.unpack("P2if0P", ctypes.string_at(parameters[0], 24))
+            self.launched.append((values, function, arguments, extra))
+        return status
+
+
+@pytest.fixture
+def submissions(monkeypatch) -> Submissions:
+    library = Submissions()
+    monkeypatch.setattr(driver, "driver", lambda: library)
+    monkeypatch.setattr(driver, "bind_context", library.bound.append)
+    monkeypatch.setattr(driver, "_thread", threading.local())
+    return library
+
+
+def test_launch_hands_grid_stream_and_arguments_to_the_driver(submissions):
+    kernel = driver.Kernel(SimpleNamespace(device=3, function=lambda name: name), "some", "P2if0P", 64)
+    kernel.launch((5, 2), 2**40, (2**45, -1, True, 0.5), shared=96)
+    kernel.launch((1, 1), 0, (0, 0, 0, 0))
+    first, second = submissions.launched
+    assert first == ((5, 2, 1, 64, 1, 1, 96, 2**40, 0, 0), "some", (2**45, -1, 1, 0.5), None)
+    assert second == ((1, 1, 1, 64, 1, 1, 0, 0, 0, 0), "some", (0, 0, 0, 0), None)
+    assert submissions.bound == [3]  # once in a thread
+
+
+def test_launch_without_a_context_binds_one_and_tries_again(submissions):
+    kernel = driver.Kernel(SimpleNamespace(device=3, function=lambda name: name), "some", "P2if0P", 64)
+    kernel.launch((1, 1), 0, (0, 0, 0, 0))
+    submissions.failures = [driver._INVALID_CONTEXT]
+    kernel.launch((1, 1), 0, (0, 0, 0, 0))
+    assert len(submissions.launched) == 2 and submissions.bound == [3, 3]
 
 
 def test_error_of_the_driver_is_raised_in_its_words(monkeypatch):

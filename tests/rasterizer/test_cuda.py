@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diff_gaussian_rasterization import Splats, View, cuda, rasterize, reference
-from diff_gaussian_rasterization.cuda import device
+from diff_gaussian_rasterization.cuda import device, plan
 from tests.rasterizer.scenes import (
     Scene,
     camera,
@@ -136,16 +136,131 @@ def test_overflowing_lists_are_drawn_and_reported_and_grow(monkeypatch, capsys, 
     kept = device.device_of(0)
     monkeypatch.setattr(kept, "_least_capacity", 512)
     monkeypatch.setattr(kept, "capacity", lambda *_: 256)
+    plan._plan.cache_clear()
     truth = rasterize(*on_gpu(scene))
     assert_equals_reference(scene)
     torch.cuda.synchronize()
     monkeypatch.undo()
+    plan._plan.cache_clear()
     monkeypatch.setattr(kept, "_least_capacity", 512)
     capsys.readouterr()
     assert kept.capacity(num, 10_000, 1) >= 1024
     assert "more than its list could hold" in capsys.readouterr().err
     result = rasterize(*on_gpu(scene))
     assert torch.equal(result.image, truth.image)
+
+
+@pytest.fixture
+def dirty_memory():
+    """What the allocator hands out holds NaN, where it is not new."""
+    torch.cuda.empty_cache()
+    sizes = [1 << 16, 1 << 18, 1 << 22] * 8  # floats: its pools of small and of large blocks
+    blocks = [torch.full((size,), torch.nan, device="cuda") for size in sizes]
+    del blocks
+
+
+def views_of(scene: Scene, sets: str) -> Scene:
+    """One view ("one"), or three that share the Gaussians ("shared") or have some each ("per view")."""
+    if sets == "one":
+        return scene
+    cameras, intrinsics = scene.view.world_to_camera.repeat(3, 1, 1), scene.view.intrinsics.repeat(3, 1)
+    cameras[:, 0, 3] += torch.tensor([0.0, 0.2, -0.4]).to(cameras)
+    view, drawn = scene.view._replace(world_to_camera=cameras, intrinsics=intrinsics), scene.splats
+    if sets == "per view":
+        drawn = Splats(*(None if t is None else torch.stack([t, 0.9 * t, 0.8 * t]) for t in drawn))
+    return scene._replace(splats=drawn, view=view)
+
+
+def leaves_of_views(scene: Scene) -> dict[str, torch.Tensor]:
+    leaves = leaves_of(scene, torch.float32)
+    shape = *scene.view.world_to_camera.shape[:-2], scene.splats.means.shape[-2], 3
+    return leaves | {"means2d": torch.zeros(shape, device="cuda", requires_grad=True)}
+
+
+def assert_close_gradients(gradients, truth, leaves) -> None:
+    for name, gradient, true_gradient in zip(leaves, gradients, truth, strict=True):
+        # Sums by atomics, in another order; what is left of another pass would be as large as the gradient.
+        assert relative_error(gradient, true_gradient) < 1e-3, name
+
+
+@pytest.mark.parametrize("name", ["many", "part behind the camera", "cov3d and colors"])
+@pytest.mark.parametrize("sets", ["one", "shared", "per view"])
+def test_every_backward_pass_through_a_graph_gives_the_same_gradients(dirty_memory, name, sets):
+    scene = views_of(on_gpu(SCENES[name]()), sets)
+    leaves = leaves_of_views(scene)
+    loss = random_loss(draw(rasterize, scene, leaves))
+    runs = [torch.autograd.grad(loss, list(leaves.values()), retain_graph=True) for _ in range(3)]
+    assert all(gradient.isfinite().all() for gradient in runs[0])
+    for gradients in runs[1:]:
+        assert_close_gradients(gradients, runs[0], leaves)
+
+
+def test_every_backward_pass_gives_the_same_gradients_where_lists_overflow(monkeypatch):
+    scene = on_gpu(Scene(splats(2000, size=0.1), camera(40, 30), torch.rand(3).double()))
+    leaves = leaves_of(scene, torch.float32)
+    expected = torch.autograd.grad(random_loss(draw(rasterize, scene, leaves)), list(leaves.values()))
+    monkeypatch.setattr(device.device_of(0), "capacity", lambda *_: 256)
+    plan._plan.cache_clear()
+    loss = random_loss(draw(rasterize, scene, leaves))
+    monkeypatch.undo()
+    plan._plan.cache_clear()
+    for _ in range(3):
+        gradients = torch.autograd.grad(loss, list(leaves.values()), retain_graph=True)
+        assert_close_gradients(gradients, expected, leaves)
+
+
+def test_image_is_the_same_with_and_without_gradients():
+    scene = on_gpu(SCENES["many"]())
+    leaves = leaves_of(scene, torch.float32)
+    result = draw(rasterize, scene, leaves)
+    with torch.no_grad():
+        other = draw(rasterize, scene, leaves)
+    assert other.image.grad_fn is None and not result.radii.requires_grad
+    assert all(torch.equal(a, b) for a, b in zip(result, other))
+
+
+def test_threads_may_go_back_through_one_graph_at_once():
+    scene = on_gpu(SCENES["many"]())
+    leaves = leaves_of(scene, torch.float32)
+    loss = random_loss(draw(rasterize, scene, leaves))
+    truth = torch.autograd.grad(loss, list(leaves.values()), retain_graph=True)
+    results = []
+
+    def work():
+        with torch.autograd.set_multithreading_enabled(False):  # in this thread, not in the device's
+            for _ in range(20):
+                results.append(torch.autograd.grad(loss, list(leaves.values()), retain_graph=True))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    torch.cuda.synchronize()
+    assert len(results) == 80
+    for gradients in results:
+        assert_close_gradients(gradients, truth, leaves)
+
+
+def test_cuda_graph_of_two_backward_passes_can_be_replayed():
+    scene = on_gpu(SCENES["many"]())
+    leaves = leaves_of(scene, torch.float32)
+    inputs = list(leaves.values())
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # the drawing is not captured, and is not drawn anew by a replay
+        loss = random_loss(draw(rasterize, scene, leaves))
+        truth = torch.autograd.grad(loss, inputs, retain_graph=True)
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        runs = [torch.autograd.grad(loss, inputs, retain_graph=True) for _ in range(2)]
+    for _ in range(3):
+        graph.replay()
+        torch.cuda.synchronize()
+        for gradients in runs:
+            assert_close_gradients(gradients, truth, leaves)
 
 
 def test_cuda_graph_draws_what_eager_draws():

@@ -1,9 +1,10 @@
 """The CUDA back-end: float32 images by our own kernels, compiled at first use; analytic gradients.
 
-Four kernels and two fills: project_forward, blend_forward; blend_backward, project_backward (kernels/, where
-the files say how they work). Nothing waits for the device, so that all of it can be captured in a CUDA graph.
-This file is the path between PyTorch and the kernels: at 10,000 Gaussians the host's time is what counts, so
-it does little: one workspace, no operations of PyTorch but `empty`, arguments packed as plain numbers.
+Four kernels and a fill: project_forward, blend_forward; blend_backward, project_backward (kernels/, where the
+files say how they work). Nothing waits for the device, so that all of it can be captured in a CUDA graph.
+This file and plan.py are the path between PyTorch and the kernels: at 10,000 Gaussians the host's time is
+what counts, so they do little: one workspace, no operations of PyTorch but `empty`, sizes worked out once,
+arguments packed as plain numbers, and a node in autograd's graph only where there can be gradients.
 
 Images are the same bit for bit from run to run; gradients are sums in no fixed order, and differ in their
 last digits.
@@ -11,11 +12,14 @@ last digits.
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
 
 from ..types import Rasterization, Splats, View
 from . import compiler
-from .device import LONGEST_SORT, PROJECT_THREADS, TILE, device_of
-from .driver import clear, current_stream
+from .device import device_of
+from .driver import current_stream
+from .plan import plan_of
 
 __all__ = ["draw_order", "family_view", "is_available", "rasterize"]
 
@@ -40,21 +44,19 @@ def rasterize(
     if index != torch._C._cuda_getDevice():
         with torch.cuda.device(index):
             return rasterize(splats, view, background, means2d)
-    return Rasterization(*_Rasterize.apply(*splats, means2d, background, *view))
+    inputs = *splats, means2d, background, view.world_to_camera, view.intrinsics
+    if _is_differentiated(inputs):
+        apply = _Rasterize.apply if torch._C._are_functorch_transforms_active() else _apply
+        return Rasterization(*apply(*inputs, (splats, view, background)))
+    images, radii, *_ = _draw(splats, view, background, for_backward=False)
+    return Rasterization(*images, radii)
 
 
 def draw_order(splats: Splats, view: View) -> Tensor:
     """Return the indices of one view's drawn Gaussians from front to back, in this back-end's order."""
     with torch.no_grad():
-        call = _Call(splats, view)
-        splats = [None if t is None else _aligned(t) for t in splats]
-        radii = splats[0].new_empty(call.num, dtype=torch.int32)
-        workspace = splats[0].new_empty(call.size // 4)
-        call.bind(splats, view.world_to_camera, _contiguous(view.intrinsics), radii, workspace)
-        pixels = splats[0].new_empty(5, view.height, view.width)
-        call.forward(None, pixels[:3], pixels[3], pixels[4])
-        first = call.splats_at // 4
-        depths = workspace[first : first + 12 * call.num].view(-1, 12)[:, 11]
+        _, radii, plan, _, _, workspace = _draw(splats, view, None, for_backward=False)
+        depths = plan.splats_in(workspace)[:, 11]
         return torch.argsort(torch.where(radii > 0, depths, torch.inf), stable=True)[: (radii > 0).sum()]
 
 
@@ -64,179 +66,90 @@ def family_view(viewmatrix: Tensor, projmatrix: Tensor, width: int, height: int)
     viewmatrix, projmatrix = _contiguous(viewmatrix), _contiguous(projmatrix)
     intrinsics = viewmatrix.new_empty(4)
     with torch.cuda.device(index):
-        pointers = viewmatrix.data_ptr(), projmatrix.data_ptr(), intrinsics.data_ptr()
-        device_of(index).family_intrinsics.launch((1, 1), current_stream(index), *pointers, width, height)
+        arguments = viewmatrix.data_ptr(), projmatrix.data_ptr(), intrinsics.data_ptr(), width, height
+        device_of(index).family_intrinsics.launch((1, 1), current_stream(index), arguments)
     return View(viewmatrix.T, intrinsics, width, height)
 
 
-class _Call:
-    """One rendering: its sizes, and where what the kernels read and write lies.
-
-    Workspace: tile_counts [B, T] int32, splats [B, N, 12], lists [B, T, capacity] int64, orders of the same
-    shape, int32.
-    """
-
-    def __init__(self, splats: Splats, view: View):
-        means, sh = splats.means, splats.sh
-        self.num, self.width, self.height, self.near = means.shape[-2], *view[2:]
-        self.batch = view.world_to_camera.shape[:-2]  # () or (B,)
-        self.views = self.batch[0] if self.batch else 1
-        self.per_view = means.ndim == 3
-        self.tiles_x, self.tiles_y = -(-view.width // TILE), -(-view.height // TILE)
-        self.index = means.get_device()
-        self.device = device_of(self.index)
-        self.project = self.device.project(0 if sh is None else sh.shape[-2], splats.scales is None)
-
-        num_tiles = self.tiles_x * self.tiles_y
-        self.capacity = self.device.capacity(self.num, num_tiles, self.views)
-        self.num_tiles = num_tiles * self.views
-        self.splats_at = -(-4 * self.num_tiles // 16) * 16
-        self.lists_at = self.splats_at + 48 * self.views * self.num
-        self.orders_at = self.lists_at + 8 * self.num_tiles * self.capacity
-        self.size = self.orders_at + 4 * self.num_tiles * self.capacity
-
-    def bind(self, splats, world_to_camera: Tensor, intrinsics: Tensor, radii: Tensor, workspace: Tensor):
-        """Note where everything lies: the kernels' struct TileLists, and the head of those of projection."""
-        start = workspace.data_ptr()
-        self.counts = start
-        self.inputs = (
-            *map(_pointer, splats),
-            world_to_camera.data_ptr(),
-            intrinsics.data_ptr(),
-            *((0, *world_to_camera.stride())[-3:]),
-            self.width,
-            self.height,
-            self.near,
-        )
-        self.tiles = (
-            start + self.splats_at,
-            radii.data_ptr(),
-            start,
-            start + self.lists_at,
-            start + self.orders_at,
-            self.num,
-            self.tiles_x,
-            self.tiles_y,
-            self.capacity,
-            self.width,
-            self.height,
-        )
-
-    def forward(self, background: Tensor | None, image: Tensor, depth: Tensor, alpha: Tensor) -> None:
-        """Draw into image, depth and alpha, and fill the radii and the workspace."""
-        splats, radii, counts, lists = self.tiles[:4]
-        stream = current_stream(self.index)
-        clear(counts, self.num_tiles, stream, self.index)
-        if self.num:
-            self.project[0].launch(
-                (-(-self.num // PROJECT_THREADS), self.views),
-                stream,
-                *self.inputs,
-                splats,
-                radii,
-                counts,
-                lists,
-                self.num,
-                self.per_view,
-                self.tiles_x,
-                self.tiles_y,
-                self.capacity,
-            )
-        sort_capacity = min(self.capacity, LONGEST_SORT)
-        self.device.blend_forward.launch(
-            (self.tiles_x * self.tiles_y, self.views),
-            stream,
-            *self.tiles,
-            image.data_ptr(),
-            depth.data_ptr(),
-            alpha.data_ptr(),
-            _pointer(background),
-            self.device.overflow_pointer,
-            sort_capacity,
-            shared=self.device.sort_bytes(sort_capacity),
-        )
-
-    def backward(self, images, v_images, v_splats, v_means2d: Tensor | None, needs_camera: bool) -> Tensor:
-        """Fill the gradients that are wanted; return the camera's [B, 16], if needed (see project.cu)."""
-        num_rows = self.views * self.num
-        sums = images[0].new_empty(12 * num_rows + 16 * self.views)
-        rows = sums.data_ptr()
-        stream = current_stream(self.index)
-        clear(rows, sums.numel(), stream, self.index)
-        if self.num:
-            blocks = self.tiles_x * self.tiles_y * self.device.backward_blocks_per_tile
-            pointers = *map(_pointer, images), *map(_pointer, v_images)
-            self.device.blend_backward.launch((blocks, self.views), stream, *self.tiles, *pointers, rows)
-            self.project[1].launch(
-                (-(-self.num // PROJECT_THREADS), self.views if self.per_view else 1),
-                stream,
-                *self.inputs,
-                self.tiles[1],
-                rows,
-                *map(_pointer, v_splats),
-                _pointer(v_means2d),
-                rows + 48 * num_rows if needs_camera else 0,
-                self.num,
-                self.views,
-                self.per_view,
-                0 if v_means2d is None else v_means2d.shape[-1],
-            )
-        return sums[12 * num_rows :].view(-1, 16) if needs_camera else sums
+def _draw(splats: Splats, view: View, background: Tensor | None, for_backward: bool) -> tuple:
+    """Return images (image, depth, alpha), radii, and what backward needs besides: the plan, splats and
+    intrinsics as the kernels read them, the workspace."""
+    plan = plan_of(splats, view)
+    laid_out = [
+        t if t is None or (t.is_contiguous() and not t.data_ptr() & 15) else _aligned(t) for t in splats
+    ]
+    intrinsics = _contiguous(view.intrinsics)
+    new, batch, height, width = intrinsics.new_empty, plan.batch, view.height, view.width
+    images = new(*batch, 3, height, width), new(*batch, height, width), new(*batch, height, width)
+    radii = new(*batch, plan.num, dtype=torch.int32)
+    workspace = new(plan.size_with_rows if for_backward else plan.size, dtype=torch.uint8)
+    head = plan.head(laid_out, view.world_to_camera, intrinsics, view.near)
+    background = None if background is None else _contiguous(background)
+    plan.forward(head, images, radii, background, workspace)
+    return images, radii, plan, laid_out, intrinsics, workspace
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *inputs):
-        *splats, means2d, background, world_to_camera, intrinsics, width, height, near = inputs
-        call = _Call(Splats(*splats), View(world_to_camera, intrinsics, width, height, near))
-        splats = [None if t is None else _aligned(t) for t in splats]
-        intrinsics = _contiguous(intrinsics)
-        new, batch = intrinsics.new_empty, call.batch
-        image = new((*batch, 3, height, width))
-        depth, alpha = new((*batch, height, width)), new((*batch, height, width))
-        radii, workspace = new((*batch, call.num), dtype=torch.int32), new(call.size, dtype=torch.uint8)
-        saved = *splats, world_to_camera, intrinsics, radii, workspace
-        call.bind(splats, *saved[7:])
-        call.forward(None if background is None else _contiguous(background), image, depth, alpha)
+        splats, view, background = inputs[-1]
+        images, radii, plan, splats, intrinsics, workspace = _draw(splats, view, background, True)
         ctx.mark_non_differentiable(radii)
         ctx.set_materialize_grads(False)
-        if any(ctx.needs_input_grad):
-            ctx.save_for_backward(*saved, image, depth, alpha)
-            ctx.call, ctx.means2d_shape = call, None if means2d is None else means2d.shape
-        return image, depth, alpha, radii
+        ctx.save_for_backward(*splats, view.world_to_camera, intrinsics, radii, workspace, *images)
+        ctx.plan, ctx.near = plan, view.near
+        ctx.means2d_shape = None if inputs[7] is None else inputs[7].shape
+        return *images, radii
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, *v_outputs):
-        saved, call, needs = ctx.saved_tensors, ctx.call, ctx.needs_input_grad
-        splats, (world_to_camera, intrinsics, radii, workspace), images = saved[:7], saved[7:11], saved[11:]
-        if workspace.numel() != call.size:  # activation checkpointing, and the lists have grown since
-            raise RuntimeError("diff_gaussian_rasterization: the recomputed forward differs from the first")
-        # Addresses anew: what is saved may have been recomputed, or moved away and back.
-        call.bind(splats, world_to_camera, intrinsics, radii, workspace)
-        v_images = [None if v is None else _contiguous(v) for v in v_outputs[:3]]
-        v_splats = [torch.empty_like(t) if need else None for t, need in zip(splats, needs)]
-        v_means2d = intrinsics.new_empty(ctx.means2d_shape) if needs[7] else None
-        v_camera = call.backward(images, v_images, v_splats, v_means2d, needs[9] or needs[10])
-
-        v_background = v_world_to_camera = v_intrinsics = None
-        if needs[8]:
-            v_background = intrinsics.new_zeros(3)
-            if v_images[0] is not None:
-                through = (1 - images[2]).unsqueeze(-3)
-                v_background = (v_images[0] * through).sum((-2, -1)).view(-1, 3).sum(0)
-        if needs[9]:
-            v_world_to_camera = world_to_camera.new_zeros(call.views, 4, 4)
-            v_world_to_camera[:, :3, :3] = v_camera[:, :9].view(-1, 3, 3)
-            v_world_to_camera[:, :3, 3] = v_camera[:, 9:12]
-            v_world_to_camera = v_world_to_camera.view(world_to_camera.shape)
-        if needs[10]:
-            v_intrinsics = v_camera[:, 12:].reshape(intrinsics.shape)
-        return *v_splats, v_means2d, v_background, v_world_to_camera, v_intrinsics, None, None, None
+        if torch.is_grad_enabled():  # create_graph=True
+            return _backward_once(ctx, *v_outputs)
+        return _backward(ctx, *v_outputs)
 
 
-def _pointer(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _backward(ctx, v_image: Tensor | None, v_depth: Tensor | None, v_alpha: Tensor | None, _) -> tuple:
+    """Return the gradients of what _Rasterize is given."""
+    *splats, world_to_camera, intrinsics, radii, workspace, image, depth, alpha = ctx.saved_tensors
+    plan, needs = ctx.plan, ctx.needs_input_grad
+    if workspace.numel() != plan.size_with_rows:  # activation checkpointing, and the lists have grown since
+        raise RuntimeError("diff_gaussian_rasterization: the recomputed forward differs from the first")
+    v_images = [None if v is None else _contiguous(v) for v in (v_image, v_depth, v_alpha)]
+    v_splats = [torch.empty_like(t) if need else None for t, need in zip(splats, needs)]
+    v_means2d = intrinsics.new_empty(*ctx.means2d_shape) if needs[7] else None
+    v_camera = intrinsics.new_zeros(plan.views, 16) if needs[9] or needs[10] else None
+    # Addresses anew: what is saved may have been recomputed, or moved away and back.
+    head = plan.head(splats, world_to_camera, intrinsics, ctx.near)
+    plan.backward(head, (image, depth, alpha), radii, workspace, v_images, (*v_splats, v_means2d, v_camera))
+
+    v_background = v_world_to_camera = v_intrinsics = None
+    if needs[8]:
+        v_background = intrinsics.new_zeros(3)
+        if v_image is not None:
+            through = (1 - alpha).unsqueeze(-3)
+            v_background = (v_image * through).sum((-2, -1)).view(-1, 3).sum(0)
+    if needs[9]:
+        v_world_to_camera = world_to_camera.new_zeros(plan.views, 4, 4)
+        v_world_to_camera[:, :3, :3] = v_camera[:, :9].view(-1, 3, 3)
+        v_world_to_camera[:, :3, 3] = v_camera[:, 9:12]
+        v_world_to_camera = v_world_to_camera.view(world_to_camera.shape)
+    if needs[10]:
+        v_intrinsics = v_camera[:, 12:].reshape(intrinsics.shape)
+    return *v_splats, v_means2d, v_background, v_world_to_camera, v_intrinsics, None
+
+
+# What Function.apply calls where torch.func is not at work; it would look for torch.func's wrappers first.
+_apply = super(torch.autograd.Function, _Rasterize).apply
+_backward_once = once_differentiable(_backward)
+
+
+def _is_differentiated(inputs: tuple[Tensor | None, ...]) -> bool:
+    """Whether autograd has to know; forward mode and torch.func, so that they can refuse."""
+    if torch.is_grad_enabled():
+        for t in inputs:
+            if t is not None and t.requires_grad:
+                return True
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def _contiguous(tensor: Tensor) -> Tensor:
@@ -245,7 +158,7 @@ def _contiguous(tensor: Tensor) -> Tensor:
 
 def _aligned(tensor: Tensor) -> Tensor:
     """Contiguous, and at an address from which kernels can read vectors of four."""
-    tensor = _contiguous(tensor)
+    tensor = tensor.contiguous()
     return tensor.clone() if tensor.data_ptr() & 15 else tensor
 
 

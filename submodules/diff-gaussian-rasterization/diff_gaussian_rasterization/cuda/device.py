@@ -64,8 +64,8 @@ class Device:
             options = {"SH_BASES": bases, "GIVEN_COV3D": int(given_cov3d), "PROJECT_THREADS": PROJECT_THREADS}
             library = self.load("project.cu", options)
             kernels = (
-                # gaussians, camera, splats, radii, tile_counts, lists, num, per_view, tiles, capacity
-                Kernel(library, "project_forward", f"{_GAUSSIANS}{_CAMERA}4P5i0P", PROJECT_THREADS),
+                # gaussians, camera, splats, radii, tile_counts, lists, v_rows, num, per_view, tiles, capacity
+                Kernel(library, "project_forward", f"{_GAUSSIANS}{_CAMERA}5P5i0P", PROJECT_THREADS),
                 # gaussians, camera, radii, v_rows, v_gaussians, v_means2d, v_camera, num, views, ...
                 Kernel(
                     library, "project_backward", f"{_GAUSSIANS}{_CAMERA}2P{_GAUSSIANS}2P4i0P", PROJECT_THREADS
@@ -84,11 +84,15 @@ class Device:
         """Compile one of kernels/, or find it in the cache, and load it."""
         return Library(compiler.machine_code(source, self.capability, options), self.index)
 
-    def capacity(self, num: int, num_tiles: int, num_views: int) -> int:
-        """Return how many splats a tile's list is to hold: a power of two, no more than are needed."""
+    def least_capacity(self) -> int:
+        """Return how many splats lists hold at least, which is more than before if one has overflowed."""
         if self._overflow.value:
             self._grow()
-        wanted = min(num, max(self._least_capacity, 8 * num // num_tiles))
+        return self._least_capacity
+
+    def capacity(self, num: int, num_tiles: int, num_views: int) -> int:
+        """Return how many splats a tile's list is to hold: a power of two, no more than are needed."""
+        wanted = min(num, max(self.least_capacity(), 8 * num // num_tiles))
         limit = self._lists_limit // (LIST_BYTES * num_tiles * num_views)
         return 1 << max(8, min((wanted - 1).bit_length(), limit.bit_length() - 1))
 

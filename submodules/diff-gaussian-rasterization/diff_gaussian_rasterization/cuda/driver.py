@@ -1,8 +1,9 @@
 """Kernels on the device: loading and launching through libcuda, by ctypes.
 
-A launch costs about 2 us of the host's time. All arguments of a kernel are one struct, whose fields `layout`
-lists in the notation of Python's struct module (P pointer, i int, f float; a trailing 0P pads to its
-alignment); it is packed into a buffer that each thread has for itself, and the driver copies it.
+All arguments of a kernel are one struct, whose fields `layout` lists in the notation of Python's struct
+module (P pointer, i int, f float; a trailing 0P pads to its alignment). It is packed, behind the driver's
+CUlaunchConfig, into a buffer that each thread has for itself; the driver copies both. So the call itself has
+four arguments, always the same objects, which costs ctypes a quarter of the eleven of cuLaunchKernel.
 """
 
 import ctypes
@@ -16,6 +17,9 @@ import torch
 _thread = threading.local()
 _INVALID_CONTEXT = 201
 _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+LAUNCH_CONFIG = (
+    "7I2PI0P"  # CUlaunchConfig: grid (3), block (3), shared bytes, stream, attributes, their number
+)
 
 
 class Kernel:
@@ -24,22 +28,37 @@ class Kernel:
     def __init__(self, library: "Library", name: str, layout: str, threads: int):
         self._function = library.function(name)
         self._threads = threads
-        self._arguments = struct.Struct(layout)
+        call = struct.Struct(LAUNCH_CONFIG + layout)
+        self._size, self._pack = call.size, call.pack_into
         self._device = library.device
+        self._submit = driver().cuLaunchKernelEx
         self._local = threading.local()
 
-    def launch(self, grid: tuple[int, int], stream: int, *arguments: int | float, shared: int = 0) -> None:
+    def launch(
+        self, grid: tuple[int, int], stream: int, arguments: tuple[int | float, ...], shared: int = 0
+    ) -> None:
         """Launch on a stream; `shared` bytes of dynamic shared memory."""
-        local = self._local
         try:
-            buffer, parameters = local.buffer, local.parameters
+            buffer, config, parameters = self._local.buffers
         except AttributeError:
-            buffer = local.buffer = ctypes.create_string_buffer(self._arguments.size)
-            parameters = local.parameters = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
-        self._arguments.pack_into(buffer, 0, *arguments)
+            buffer, config, parameters = self._make_buffers()
         columns, rows = grid
-        call = self._function, columns, rows, 1, self._threads, 1, 1, shared, stream, parameters, None
-        _submit(driver().cuLaunchKernel, call, self._device)
+        self._pack(buffer, 0, columns, rows, 1, self._threads, 1, 1, shared, stream, 0, 0, *arguments)
+        status = self._submit(config, self._function, parameters, None)
+        if status == _INVALID_CONTEXT:
+            bind_context(self._device)
+            status = self._submit(config, self._function, parameters, None)
+        if status:
+            check(status)
+
+    def _make_buffers(self) -> tuple:
+        """Make this thread's buffers: what is packed, and pointers to its two parts."""
+        _bind_once(self._device)
+        buffer = ctypes.create_string_buffer(self._size)
+        start = ctypes.addressof(buffer)
+        parameters = (ctypes.c_void_p * 1)(start + struct.calcsize(LAUNCH_CONFIG))
+        self._local.buffers = buffer, ctypes.c_void_p(start), parameters
+        return self._local.buffers
 
     def allow_shared(self, size: int) -> None:
         """Let launches have up to `size` bytes of dynamic shared memory."""
@@ -63,17 +82,11 @@ class Library:
 
 def clear(pointer: int, num_words: int, stream: int, device: int) -> None:
     """Set 4-byte words to zero, on a stream of a device."""
-    _submit(driver().cuMemsetD32Async, (pointer, 0, num_words, stream), device)
-
-
-def _submit(function, arguments: tuple, device: int) -> None:
-    if not hasattr(_thread, "is_bound"):  # a thread, such as autograd's, may not have used the device before
-        bind_context(device)
-        _thread.is_bound = True
-    status = function(*arguments)
+    _bind_once(device)
+    status = driver().cuMemsetD32Async(pointer, 0, num_words, stream)
     if status == _INVALID_CONTEXT:
         bind_context(device)
-        status = function(*arguments)
+        status = driver().cuMemsetD32Async(pointer, 0, num_words, stream)
     if status:
         check(status)
 
@@ -81,6 +94,13 @@ def _submit(function, arguments: tuple, device: int) -> None:
 def current_stream(device: int) -> int:
     """Return the handle of PyTorch's current stream."""
     return torch._C._cuda_getCurrentRawStream(device)
+
+
+def _bind_once(device: int) -> None:
+    """Bind the context where this thread, such as autograd's, may not have used the device before."""
+    if not hasattr(_thread, "is_bound"):
+        bind_context(device)
+        _thread.is_bound = True
 
 
 def bind_context(device: int) -> None:
@@ -106,7 +126,6 @@ def driver() -> ctypes.CDLL:
     """Return libcuda, which comes with the GPU's driver."""
     library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     size, pointer = ctypes.c_uint, ctypes.c_void_p
-    library.cuLaunchKernel.argtypes = [pointer, *[size] * 6, size, pointer, pointer, pointer]
     library.cuMemsetD32Async.argtypes = [ctypes.c_uint64, size, ctypes.c_size_t, pointer]
     library.cuModuleLoadData.argtypes = [pointer, ctypes.c_char_p]
     library.cuModuleGetFunction.argtypes = [pointer, pointer, ctypes.c_char_p]

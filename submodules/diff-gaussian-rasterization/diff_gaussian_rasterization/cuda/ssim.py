@@ -76,9 +76,10 @@ class _Ssim(torch.autograd.Function):
             block_sums = image.new_empty(images * tiles)
             sums = block_sums.data_ptr()
             pointers = image.data_ptr(), truth.data_ptr(), *_map_pointers(maps, needs), sums
-            kernels.forward.launch((images * tiles, 1), stream, *pointers, width, height, C1, C2, *_WINDOW)
+            arguments = *pointers, width, height, C1, C2, *_WINDOW
+            kernels.forward.launch((images * tiles, 1), stream, arguments)
             scale = 1 / (channels * height * width)
-            kernels.mean.launch((images, 1), stream, sums, means.data_ptr(), tiles, scale)
+            kernels.mean.launch((images, 1), stream, (sums, means.data_ptr(), tiles, scale))
         if any(needs):
             ctx.save_for_backward(image, truth, maps)
             ctx.blocks = images * tiles
@@ -100,7 +101,7 @@ class _Ssim(torch.autograd.Function):
                 sizes = width, height, channels, 1 / (channels * height * width)
                 index = own.get_device()
                 launch = _kernels(index).backward.launch
-                launch((ctx.blocks, 1), current_stream(index), *pointers, *sizes, *_WINDOW)
+                launch((ctx.blocks, 1), current_stream(index), (*pointers, *sizes, *_WINDOW))
             return v_own
 
         return (

@@ -41,7 +41,7 @@ struct BlendForward {
 struct BlendBackward {
     TileLists tiles;
     Images out, v_out; /* v_out: null where there is no gradient */
-    float *v_rows;     /* [B, N, 12]: SplatSums, zero */
+    float *v_rows;     /* [B, N, 12]: SplatSums, zero where a Gaussian is drawn (project.cu) */
 };
 
 struct Stage { /* what a warp has kept of 32 splats, in shared memory */

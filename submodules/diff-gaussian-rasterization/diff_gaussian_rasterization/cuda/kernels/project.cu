@@ -3,7 +3,11 @@
 A thread does one Gaussian. project_forward writes its splat and radius and enters it in the list of every tile
 that its outline meets; lists have room for `capacity` entries, and a count beyond that tells blending that
 the list is not complete. project_backward turns the sums of blend_backward into gradients; where several views
-share the Gaussians, it sums over the views. */
+share the Gaussians, it sums over the views.
+
+Rows of sums are zero whenever blend_backward starts, with no fill of their own: project_forward writes zeros,
+and project_backward puts them back once it has read, for another backward pass of the same rendering. Rows of
+Gaussians that are not drawn (radius 0) are neither written nor read. */
 #include "device.cuh"
 
 #define FEW_TILES 32 /* a splat over more tiles is entered by its whole warp */
@@ -15,9 +19,14 @@ struct ProjectForward {
     int *radii;          /* [B, N] */
     uint32 *tile_counts; /* [B, T], zero */
     uint64 *lists;       /* [B, T, capacity] depth keys */
+    float4 *v_rows;      /* [B, N, 3]: set to zero for blend_backward; null: there will be none */
     int num, per_view;   /* per_view: whether every view has Gaussians of its own */
     int tiles_x, tiles_y, capacity;
 };
+
+static __device__ __forceinline__ void clear_sums(float4 *row) {
+    row[0] = row[1] = row[2] = make_float4(0, 0, 0, 0);
+}
 
 struct TileBox {
     int left, top, width, height; /* tiles */
@@ -72,6 +81,7 @@ extern "C" __global__ void __launch_bounds__(PROJECT_THREADS) project_forward(co
                 radius = extent.radius;
                 box = tile_box(splat, extent, a.tiles_x, a.tiles_y);
                 store_splat(a.splats + 3 * row, splat);
+                if (a.v_rows) clear_sums(a.v_rows + 3 * row);
             }
         }
         a.radii[row] = radius;
@@ -96,8 +106,8 @@ extern "C" __global__ void __launch_bounds__(PROJECT_THREADS) project_forward(co
 struct ProjectBackward {
     GaussianPointers gaussians;
     CameraPointers camera;
-    const int *radii;     /* [B, N] */
-    const float4 *v_rows; /* [B, N, 3]: SplatSums, in rows of 12 */
+    const int *radii; /* [B, N] */
+    float4 *v_rows;   /* [B, N, 3]: SplatSums, in rows of 12; left zero */
     /* as the Gaussians; null where not wanted */
     float *v_means, *v_opacities, *v_scales, *v_rotations, *v_sh, *v_colors, *v_cov3d;
     float *v_means2d; /* [B, N, columns] */
@@ -174,6 +184,7 @@ extern "C" __global__ void __launch_bounds__(PROJECT_THREADS) project_backward(c
             }
             Camera camera = load_camera(a.camera, view);
             SplatSums sums = load_sums(a.v_rows + 3 * row);
+            clear_sums(a.v_rows + 3 * row);
             project_backward_one(&gaussian, &camera, &sums, &v, &v_camera, &v_u, &v_v);
         }
         if (a.v_means2d && g < a.num) {
