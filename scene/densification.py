@@ -185,8 +185,9 @@ class Densifier:
     def _with_fresh_tau(self, rows: Tensor, num_fresh: int) -> Tensor:
         """tau [M, K, 4] of `rows`, drawn anew for the last `num_fresh`."""
         tau = self.head.gaussians.tau.detach()[rows]
-        drawn = sample_unit_quaternions(num_fresh * tau.shape[1], generator=self.generator)
-        tau[len(rows) - num_fresh :] = drawn.view(num_fresh, -1, 4).to(tau.device)
+        num_derivations = tau.shape[1]
+        drawn = sample_unit_quaternions(num_fresh * num_derivations, generator=self.generator)
+        tau[len(rows) - num_fresh :] = drawn.view(num_fresh, num_derivations, 4).to(tau.device)
         return tau
 
     def _fresh_stats(self) -> DensificationStats:

@@ -194,6 +194,8 @@ def test_norms_stay_one_over_a_thousand_steps_with_densification_in_between():
 def test_fresh_gaussians_draw_new_rotations_where_asked_and_survivors_keep_theirs():
     head, densifier = make(fresh_tau=True)
     before = head.gaussians.tau.detach().clone()
+    densifier.densify_(900)  # nobody is fresh
+    assert torch.equal(head.gaussians.tau.detach(), before)
     set_gradient(densifier, [1])
     assert densifier.densify_(1_000).num_cloned == 1
     after = head.gaussians.tau.detach()
