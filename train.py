@@ -49,12 +49,15 @@ def optimize(session, view, observes: bool):
 
     from gaussian_renderer import render
     from training.captured_step import StepResult
+    from training.loss import outside_loss
 
     state = session.state
     splats = state.head(view.camera, view.expression, view.head_pose, view.torso, view.noise)
     means2d = torch.zeros_like(splats.means, requires_grad=True)
     drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=session.pipeline)
     loss = session.loss(drawn.image, view.image)
+    if view.outside is not None:
+        loss = loss + session.config.optimization.lambda_outside * outside_loss(state.head, view)
     loss.backward()
     if observes:
         state.densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)

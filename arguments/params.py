@@ -252,6 +252,12 @@ class OptimizationParams:
     vgg_weights: Path | None = option(
         None, "file with the 16-layer VGG weights for --lambda_vgg", shown="none: the term is off"
     )
+    lambda_outside: float = option(
+        0.0,
+        "weight of the alpha that cameras turned by up to 30 degrees see outside the blown-up outline: "
+        "leaves no haze behind the rims; 0 = off; not the published method",
+        low=0,
+    )
     warm_up: int = option(
         3_000, "iterations before the deformation field sets in", unit="iterations", low=0, rescaled=True
     )

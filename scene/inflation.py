@@ -20,6 +20,59 @@ MAX_DEPTH = 0.35  # world units before the origin: a torso that leaves the image
 MAX_SLANT = 4.0  # density of points on a slanted surface over that on one that faces the camera
 INNER_SHARE = 0.15  # of the points: behind the surface, for what a mouth and lids uncover
 JITTER = 0.02  # world units
+LAYERS = 25  # of points through the depth of the balloon
+
+
+class Balloon:
+    """The outline that `camera` sees, blown up: a height on each cell of a grid over the image.
+
+    Raises ValueError where the matte [H, W] is empty.
+    """
+
+    def __init__(self, camera: Camera, matte: Tensor) -> None:
+        scale = GRID / max(matte.shape)
+        self.size = max(1, round(matte.shape[1] * scale)), max(1, round(matte.shape[0] * scale))
+        small = cv2.resize(matte.cpu().numpy().astype(np.float32), self.size, interpolation=cv2.INTER_AREA)
+        self.inside = small > 0.5  # [h, w]
+        if not self.inside.any():
+            raise ValueError("inflated outline: no pixel of the matte is on the person")
+        self.camera = camera
+        self.pose = camera.world_to_camera.cpu().double()
+        self.distance = float((-self.pose[:3, :3].T @ self.pose[:3, 3]).norm())
+        self.cell = self.distance / camera.fx * camera.width / self.size[0]  # world units
+        self.height = np.minimum(self.cell * inflated_height(self.inside), MAX_DEPTH)  # [h, w] world units
+
+    def to_world(self, columns: Tensor, rows: Tensor, depth: Tensor) -> Tensor:
+        """Points [N, 3] float64 at places on the grid [N], so far before the plane of the origin [N]."""
+        u, v = columns * self.camera.width / self.size[0], rows * self.camera.height / self.size[1]
+        z = self.distance - depth
+        x = (u - self.camera.cx) / self.camera.fx * z
+        y = (v - self.camera.cy) / self.camera.fy * z
+        return (torch.stack([x, y, z], dim=1) - self.pose[:3, 3]) @ self.pose[:3, :3]
+
+    def surface(self, num_points: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw points [num_points, 3] float64 from the front, evenly; INNER_SHARE of them lie behind it."""
+        slopes = np.hypot(*np.gradient(self.height, self.cell))
+        weight = np.where(self.inside, np.sqrt(1 + np.minimum(slopes, MAX_SLANT) ** 2), 0).ravel()
+        chosen = torch.multinomial(
+            torch.from_numpy(weight), num_points, replacement=True, generator=generator
+        )
+        rows, columns = np.divmod(chosen.numpy(), self.size[0])
+        random = torch.rand(num_points, 3, generator=generator, dtype=torch.float64)
+        depth = torch.from_numpy(self.height[rows, columns])
+        is_inner = random[:, 2] < INNER_SHARE
+        depth = torch.where(is_inner, depth * (2 * random[:, 2] / INNER_SHARE - 1), depth)
+        depth = depth + JITTER * torch.randn(num_points, generator=generator, dtype=torch.float64)
+        rows, columns = torch.from_numpy(rows), torch.from_numpy(columns)
+        return self.to_world(columns + random[:, 0], rows + random[:, 1], depth)
+
+    def volume(self) -> Tensor:
+        """Points [N, 3] float64 that fill it, back half and all, a cell apart across and LAYERS deep."""
+        rows, columns = np.nonzero(self.inside)
+        share = torch.linspace(-1, 1, LAYERS, dtype=torch.float64)
+        depth = torch.from_numpy(self.height[rows, columns])[:, None] * share  # [N, LAYERS]
+        rows, columns = (torch.from_numpy(i)[:, None].expand_as(depth) + 0.5 for i in (rows, columns))
+        return self.to_world(columns.flatten(), rows.flatten(), depth.flatten())
 
 
 def points_on_surface(
@@ -33,31 +86,7 @@ def points_on_surface(
 
     They stay in the cube [-half_side, half_side]^3. Raises ValueError where the matte is empty.
     """
-    scale = GRID / max(matte.shape)
-    size = max(1, round(matte.shape[1] * scale)), max(1, round(matte.shape[0] * scale))
-    inside = cv2.resize(matte.cpu().numpy().astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
-    if not inside.any():
-        raise ValueError("inflated outline: no pixel of the matte is on the person")
-    pose = camera.world_to_camera.cpu().double()
-    distance = float((-pose[:3, :3].T @ pose[:3, 3]).norm())
-    cell = distance / camera.fx * camera.width / size[0]  # world units
-    height = np.minimum(cell * inflated_height(inside), MAX_DEPTH)  # [h, w]
-
-    slopes = np.hypot(*np.gradient(height, cell))
-    weight = np.where(inside, np.sqrt(1 + np.minimum(slopes, MAX_SLANT) ** 2), 0).ravel()
-    chosen = torch.multinomial(torch.from_numpy(weight), num_points, replacement=True, generator=generator)
-    rows, columns = np.divmod(chosen.numpy(), size[0])
-    random = torch.rand(num_points, 3, generator=generator, dtype=torch.float64)
-    depth = torch.from_numpy(height[rows, columns])
-    is_inner = random[:, 2] < INNER_SHARE
-    depth = torch.where(is_inner, depth * (2 * random[:, 2] / INNER_SHARE - 1), depth)
-    depth = depth + JITTER * torch.randn(num_points, generator=generator, dtype=torch.float64)
-
-    u = (torch.from_numpy(columns) + random[:, 0]) * camera.width / size[0]
-    v = (torch.from_numpy(rows) + random[:, 1]) * camera.height / size[1]
-    z = distance - depth
-    seen = torch.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], dim=1)
-    points = (seen - pose[:3, 3]) @ pose[:3, :3]
+    points = Balloon(camera, matte).surface(num_points, generator)
     return points.clamp(-half_side, half_side).float()
 
 

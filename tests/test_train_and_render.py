@@ -3,6 +3,7 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ import metrics
 import render
 import train
 from scene import load_avatar
-from tests.synthetic import write_clip
+from tests.synthetic import edited_json, write_clip
 from training.session import Session
 from utils.checkpoint import load_checkpoint
 from utils.images import read_png
@@ -228,20 +229,69 @@ def test_damaged_model_is_one_line(trained, tmp_path, capsys):
 
 
 DEPARTURES = [
-    *("--start_in_hull", "--random_background", "--expression_noise", "0.1", "--pose_refinement_lr", "1e-4"),
+    *(
+        "--no-start_on_surface",
+        "--start_in_hull",
+        "--random_background",
+        "--expression_noise",
+        "0.1",
+        "--pose_refinement_lr",
+        "1e-4",
+    ),
     *("--average_decay", "0.9", "--blendshape_decay", "0.1", "--num_blendshapes", "4"),
     "--torso_membership",
 ]
+OTHER_DEPARTURES = [
+    *("--start_on_surface", "--lambda_outside", "1", "--flat_tau", "--fresh_tau"),
+    *("--torso_membership", "--torso_prediction"),
+]
 
 
-def test_a_run_with_every_departure_resumes_exactly(clip, tmp_path):
-    run(clip, tmp_path / "whole", *DEPARTURES, "--checkpoint_iterations", "22")
+@pytest.fixture(scope="module")
+def clip_with_torso(tmp_path_factory):
+    root = write_clip(tmp_path_factory.mktemp("data") / "torso", num_frames=12)
+    with edited_json(root) as document:
+        for i, frame in enumerate(document["frames"]):
+            frame["torso_transform"] = np.eye(4).tolist()
+            frame["torso_transform"][0][3] = 0.01 * (i % 5)
+    return root
+
+
+@pytest.mark.parametrize("flags", [DEPARTURES, OTHER_DEPARTURES])
+def test_a_run_with_every_departure_resumes_exactly(clip_with_torso, tmp_path, flags):
+    run(clip_with_torso, tmp_path / "whole", *flags, "--checkpoint_iterations", "22")
     checkpoint = (
         tmp_path / "whole" / "checkpoints" / "iteration_22.safetensors"
     )  # poses move, weights average
-    run(clip, tmp_path / "resumed", *DEPARTURES, "--start_checkpoint", str(checkpoint))
+    run(clip_with_torso, tmp_path / "resumed", *flags, "--start_checkpoint", str(checkpoint))
     assert_same_model(tmp_path / "whole", tmp_path / "resumed")
     render.main(["-m", str(tmp_path / "resumed"), "--skip_train", "--quiet"])
+
+
+def test_a_torso_is_predicted_when_rendering_and_its_measured_motion_not_looked_at(clip_with_torso, tmp_path):
+    model = tmp_path / "run"
+    run(clip_with_torso, model, *OTHER_DEPARTURES)
+    assert load_avatar(model).head.torso_map.abs().max() > 0
+    scored = json.loads((model / "results.json").read_text())[f"ours_{ITERATIONS}"]["PSNR"]
+    with edited_json(clip_with_torso) as document:  # held-out motions that nobody may see
+        kept = [frame["torso_transform"] for frame in document["frames"]]
+        for frame in document["frames"][-3:]:
+            frame["torso_transform"] = np.eye(4).tolist()
+            frame["torso_transform"][0][3] = 5.0
+    render.main(["-m", str(model), "--skip_train", "--quiet"])
+    rendered = json.loads((model / "test" / f"ours_{ITERATIONS}" / "metrics.json").read_text())["mean"][
+        "psnr"
+    ]
+    with edited_json(clip_with_torso) as document:
+        for frame, torso in zip(document["frames"], kept):
+            frame["torso_transform"] = torso
+    assert rendered == pytest.approx(scored, abs=1e-4)
+
+
+def test_without_a_torsos_motion_in_the_data_prediction_is_off_with_a_line(clip, tmp_path, capsys):
+    run(clip, tmp_path / "run", *OTHER_DEPARTURES, "--no-quiet", "--iterations", "2")
+    assert "no torso_transform: --torso_prediction is off" in capsys.readouterr().err
+    assert not hasattr(load_avatar(tmp_path / "run").head, "torso_map")
 
 
 def test_metrics_scores_what_render_wrote(trained, capsys):

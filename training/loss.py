@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from arguments import OptimizationParams
 from diff_gaussian_rasterization import cuda
 from diff_gaussian_rasterization.cuda.ssim import ssim as fused_ssim
+from gaussian_renderer import render
+from scene.head_model import GaussianHead
+from training.training_view import TrainingView
 from utils.losses import VggPerceptual, l1_loss, ssim_loss
 
 
@@ -34,6 +37,13 @@ class TrainingLoss(nn.Module):
         if self.perceptual is not None:
             loss = loss + self.lambda_vgg * self.perceptual(image, truth)
         return loss
+
+
+def outside_loss(head: GaussianHead, view: TrainingView) -> Tensor:
+    """Mean over all pixels of the alpha that the camera at `view.side_pose` sees where nobody can be."""
+    camera = view.camera.posed(view.side_pose)
+    drawn = render(camera, head(camera, view.expression), view.background)
+    return (drawn.alpha * view.outside).mean()
 
 
 def _ssim_loss(image: Tensor, truth: Tensor) -> Tensor:

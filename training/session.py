@@ -22,12 +22,13 @@ from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
 from scene.dataset import FrameDataset
 from scene.dataset_readers import read_clip, split_clip
 from scene.optimization import HeadOptimizer, schedules
+from scene.side_views import SideViews
 from training import planning
 from training.captured_step import CapturedStep, StepResult
 from training.device import check_free_memory, choose_device, describe
 from training.evaluation import evaluate
 from training.export import save_cameras, save_initial_points, save_point_cloud
-from training.loss import TrainingLoss
+from training.loss import TrainingLoss, outside_loss
 from training.run_folder import RunFolder
 from training.state import TrainingState, architecture_for
 from training.training_view import TrainingView, on_background, signal_noise
@@ -60,6 +61,7 @@ class Session:
         torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
         self.config = config
         self.state = self._start()
+        self.side_views = self._side_views() if config.optimization.lambda_outside else None
         self.signal_spread = self._signal_spread() if config.optimization.expression_noise else None
         self.folder = RunFolder(config)
         self.log = self.folder.log
@@ -141,9 +143,17 @@ class Session:
         if p.random_background:
             background = torch.rand(3, generator=state.generator).to(self.device, non_blocking=True)
             image = on_background(frame, self.background, background)
-        return TrainingView(
-            camera, frame.expression, frame.camera.world_to_camera, frame.torso, noise, image, background
-        )
+        head_pose = frame.camera.world_to_camera
+        view = TrainingView(camera, frame.expression, head_pose, frame.torso, noise, image, background)
+        return self._with_side(view, state.iteration)
+
+    def _with_side(self, view: TrainingView, number: int) -> TrainingView:
+        """The view with one of the side views, in turn, where there are any."""
+        sides = self.side_views
+        if sides is None:
+            return view
+        number %= len(sides.poses)
+        return view._replace(side_pose=sides.poses[number], outside=sides.outside[number])
 
     def captured(self, optimize: Callable[["Session", TrainingView, bool], StepResult]) -> CapturedStep:
         """A training step, replayed from a CUDA graph where it can be."""
@@ -270,6 +280,14 @@ class Session:
             config, architecture, self.cameras, self.device, self._starting_mattes(), torsos
         )
 
+    def _side_views(self) -> SideViews:
+        camera = typical_camera(self.cameras)
+        frame = self.train_frames[self.cameras.index(camera)]
+        try:
+            return SideViews(camera, frame.matte, torch.Generator().manual_seed(self.config.run.seed))
+        except ValueError as error:
+            raise UserError(f"--lambda_outside: frame {frame.image_id}: {error}; look at mask/") from None
+
     def _signal_spread(self) -> Tensor:
         """How much each number of the driving signal varies over the training frames: [D]."""
         frames = self.train_frames
@@ -323,11 +341,14 @@ class Session:
             frame.image,
             self.background,
         )
+        view = self._with_side(view, 0)
 
         def optimize(view: TrainingView, observes: bool) -> StepResult:
             splats = head(view.camera, view.expression, view.head_pose, view.torso)
             drawn = render(view.camera, splats, view.background, pipeline=self.pipeline)
             loss = self.loss(drawn.image, view.image)
+            if view.outside is not None:
+                loss = loss + outside_loss(head, view)
             loss.backward()
             optimizer.step()
             return StepResult(loss.detach(), drawn.image.detach())

@@ -19,6 +19,8 @@ class TrainingView(NamedTuple):
     noise: Tensor | None  # [D] for the driving signal
     image: Tensor  # [3, H, W] the truth, on `background`
     background: Tensor  # [3]
+    side_pose: Tensor | None = None  # [4, 4] another camera, seen from which
+    outside: Tensor | None = None  # [H, W] bool: nobody can be there
 
 
 def on_background(frame: Frame, old: Tensor, new: Tensor) -> Tensor:

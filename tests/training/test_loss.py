@@ -2,8 +2,12 @@ import pytest
 import torch
 
 from arguments import OptimizationParams
+from gaussian_renderer import render
+from scene.cameras import Camera
+from tests.scene.heads import EXPRESSION_SIZE, make_head
 from training import loss as training_loss
-from training.loss import TrainingLoss
+from training.loss import TrainingLoss, outside_loss
+from training.training_view import TrainingView
 from utils.metrics import ssim
 
 
@@ -45,3 +49,22 @@ def test_loss_on_the_gpu_equals_the_loss_on_the_cpu():
 def test_missing_vgg_weights_switch_the_perceptual_term_off_and_say_so():
     assert "--vgg_weights" in TrainingLoss(OptimizationParams(lambda_vgg=0.01)).notice
     assert not TrainingLoss(OptimizationParams(lambda_vgg=0.0)).notice
+
+
+def test_alpha_that_a_side_view_sees_outside_costs_and_inside_costs_nothing():
+    head, pose = make_head(30), torch.diag(torch.tensor([1.0, -1, -1, 1]))
+    pose[2, 3] = 2.0
+    camera = Camera(pose, 40.0, 40.0, 16.0, 12.0, 32, 24)
+    with torch.no_grad():
+        head.gaussians.opacity_offset.add_(3.0)
+    expression = torch.randn(EXPRESSION_SIZE)
+    view = TrainingView(camera, expression, pose, None, None, None, torch.zeros(3), pose)
+    alpha = render(camera, head(camera, expression), torch.zeros(3)).alpha
+    left = torch.zeros(alpha.shape, dtype=torch.bool)
+    left[:, : alpha.shape[1] // 2] = True
+    assert (alpha[left] > 0.01).any() and (alpha[~left] > 0.01).any()
+    loss = outside_loss(head, view._replace(outside=left))
+    torch.testing.assert_close(loss, alpha[left].sum() / alpha.numel())
+    assert outside_loss(head, view._replace(outside=alpha < -1)) == 0
+    loss.backward()
+    assert head.gaussians.opacity_offset.grad.max() > 0  # downhill is less opaque

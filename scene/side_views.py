@@ -1,0 +1,59 @@
+"""Where nobody can be, seen from a side that no frame shows: outside the inflated outline, with a margin.
+
+Frames that turn by a few degrees allow a haze of Gaussians behind every rim, which a camera that turns
+farther uncovers. From such cameras there is no image to learn from, but a guess of the shape
+(scene/inflation.py), and alpha beyond it is nobody's. A departure from the published method, off by default.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scene.cameras import Camera
+from scene.inflation import Balloon
+
+NUM_VIEWS = 32
+MAX_YAW, MAX_PITCH = 30.0, 8.0  # degrees to either side
+MARGIN = 14  # pixels at a width of 512: how far the guess may be off
+COARSE = 4  # pixels, at a width of 512, of the raster in which points make an outline
+
+
+class SideViews:
+    """Poses [V, 4, 4] around a camera, and where nobody can be, bool [V, H, W]; on the camera's device.
+
+    Raises ValueError where the matte [H, W] of `camera` is empty.
+    """
+
+    def __init__(self, camera: Camera, matte: Tensor, generator: torch.Generator | None = None) -> None:
+        points = Balloon(camera, matte).volume()  # [N, 3]
+        angles = torch.rand(NUM_VIEWS, 2, generator=generator, dtype=torch.float64) * 2 - 1
+        angles *= torch.tensor([MAX_YAW, MAX_PITCH], dtype=torch.float64) * math.pi / 180
+        pose = camera.world_to_camera.cpu().double()
+        self.poses = torch.stack([pose @ _turn(yaw, pitch) for yaw, pitch in angles.tolist()]).float()
+        self.outside = torch.stack([_outside(points, camera, p.double()) for p in self.poses])
+        self.poses = self.poses.to(camera.world_to_camera.device)
+        self.outside = self.outside.to(self.poses.device)
+
+
+def _turn(yaw: float, pitch: float) -> Tensor:  # [4, 4], in the world
+    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+    about_y = torch.tensor([[cy, 0, sy, 0], [0, 1, 0, 0], [-sy, 0, cy, 0], [0, 0, 0, 1]])
+    about_x = torch.tensor([[1, 0, 0, 0], [0, cp, -sp, 0], [0, sp, cp, 0], [0, 0, 0, 1]])
+    return (about_x @ about_y).double()
+
+
+def _outside(points: Tensor, camera: Camera, pose: Tensor) -> Tensor:  # bool [H, W]
+    """The complement of the points' outline, closed and widened by MARGIN."""
+    pixel = COARSE * camera.width / 512
+    width, height = math.ceil(camera.width / pixel), math.ceil(camera.height / pixel)
+    x, y, z = (points @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
+    u = ((camera.fx * x / z + camera.cx) / pixel).long()
+    v = ((camera.fy * y / z + camera.cy) / pixel).long()
+    is_seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    outline = torch.zeros(height, width)
+    outline[v[is_seen], u[is_seen]] = 1
+    reach = round(MARGIN / COARSE)
+    outline = F.max_pool2d(outline[None, None], 2 * reach + 1, stride=1, padding=reach)
+    return F.interpolate(outline, (camera.height, camera.width), mode="nearest")[0, 0] < 0.5
