@@ -6,8 +6,15 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
+from arguments import TrainConfig
+from gaussian_renderer import render
 from scene.head_model import GaussianHead
+from scene.optimization import HeadOptimizer, schedules
+from training.captured_step import StepResult
+from training.loss import outside_loss
+from training.training_view import TrainingView
 
 WARM_UP_STEPS = 3  # compilation, caches
 MEASURED_STEPS = 12
@@ -32,6 +39,25 @@ def grown(head: GaussianHead, max_gaussians: int) -> GaussianHead:
     other.deforms = True
     other.active_sh_degree = head.architecture.sh_degree
     return other
+
+
+def training_step(
+    head: GaussianHead, config: TrainConfig, loss_of: nn.Module
+) -> Callable[[TrainingView, bool], StepResult]:
+    """A step that costs what one of train.py costs, on an optimizer of its own."""
+    optimizer = HeadOptimizer(head, schedules(config.optimization))
+
+    def step(view: TrainingView, observes: bool) -> StepResult:
+        splats = head(view.camera, view.expression, view.head_pose, view.torso)
+        drawn = render(view.camera, splats, view.background, pipeline=config.pipeline)
+        loss = loss_of(drawn.image, view.image)
+        if view.outside is not None:
+            loss = loss + outside_loss(head, view)
+        loss.backward()
+        optimizer.step()
+        return StepResult(loss.detach(), drawn.image.detach())
+
+    return step
 
 
 def seconds_per_step(step: Callable[[], None], device: torch.device) -> float:

@@ -17,29 +17,25 @@ from torch import Tensor
 
 from arguments import TrainConfig, rescale_schedule
 from diff_gaussian_rasterization import cuda
-from gaussian_renderer import render
 from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
 from scene.dataset import FrameDataset
 from scene.dataset_readers import read_clip, split_clip
-from scene.optimization import HeadOptimizer, schedules
-from scene.side_views import SideViews
+from scene.optimization import schedules
 from training import planning
 from training.captured_step import CapturedStep, StepResult
 from training.device import check_free_memory, choose_device, describe
 from training.evaluation import evaluate
 from training.export import save_cameras, save_initial_points, save_point_cloud
-from training.loss import TrainingLoss, outside_loss
+from training.loss import TrainingLoss
 from training.run_folder import RunFolder
-from training.state import TrainingState, architecture_for
+from training.start import open_frames, side_views_of, signal_spread, starting_state, torso_notice
 from training.training_view import TrainingView, on_background, signal_noise
-from utils.checkpoint import find_iteration
 from utils.errors import UserError
 from utils.metrics import psnr
 from utils.progress import Progress
 
 REPORT_INTERVAL = 10  # iterations between two looks at the loss: each one waits for the GPU
 PREFETCHED_FRAMES = 8
-STARTING_FRAMES = 24  # whose mattes say where the Gaussians start
 
 
 class Session:
@@ -54,15 +50,16 @@ class Session:
         self.loss = TrainingLoss(config.optimization).to(self.device)
         m = config.model
         self.split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
-        self.train_frames = self._frames(config, self.split.train)
+        self.config = config
+        self.train_frames = self._frames(self.split.train)
         self.cameras = self.train_frames.cameras
         check_free_memory(self.device)
 
         torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
-        self.config = config
-        self.state = self._start()
-        self.side_views = self._side_views() if config.optimization.lambda_outside else None
-        self.signal_spread = self._signal_spread() if config.optimization.expression_noise else None
+        self.state = starting_state(config, clip, self.train_frames, self.device)
+        p, frames = config.optimization, self.train_frames
+        self.side_views = side_views_of(frames, config.run.seed) if p.lambda_outside else None
+        self.signal_spread = signal_spread(self.state.head, frames) if p.expression_noise else None
         self.folder = RunFolder(config)
         self.log = self.folder.log
         self._announce()
@@ -205,7 +202,7 @@ class Session:
         state, head = self.state, self.state.head_to_use()
         for name, indices in sets.items():
             if indices:
-                frames = self._frames(self.config, indices)
+                frames = self._frames(indices)
                 result = evaluate(
                     head,
                     frames,
@@ -253,106 +250,31 @@ class Session:
 
     # --- the start
 
-    def _frames(self, config: TrainConfig, indices: tuple[int, ...]) -> FrameDataset:
-        m = config.model
-        return FrameDataset(
-            self.clip,
-            indices,
-            resolution=m.resolution,
-            background=self.background,
-            only_head=m.only_head,
-            device=self.device,
-            data_device=None if m.data_device == "auto" else m.data_device,
-            cache_bytes=None if m.cache_gb is None else int(m.cache_gb * 2**30),
-        )
-
-    def _start(self) -> TrainingState:
-        config = self.config
-        checkpoint = config.run.start_checkpoint
-        if checkpoint is None and config.run.resume:
-            checkpoint = find_iteration(config.model.model_path / "checkpoints")
-        num_frames = len(self.train_frames)
-        if checkpoint is not None:
-            return TrainingState.load(checkpoint, config, num_frames, self.device)
-        architecture = architecture_for(config, self.clip, self.cameras)
-        torsos = torch.stack(self.train_frames.torsos) if architecture.torso_prediction else None
-        return TrainingState.fresh(
-            config, architecture, self.cameras, self.device, self._starting_mattes(), torsos
-        )
-
-    def _side_views(self) -> SideViews:
-        camera = typical_camera(self.cameras)
-        frame = self.train_frames[self.cameras.index(camera)]
-        try:
-            return SideViews(camera, frame.matte, torch.Generator().manual_seed(self.config.run.seed))
-        except ValueError as error:
-            raise UserError(f"--lambda_outside: frame {frame.image_id}: {error}; look at mask/") from None
-
-    def _signal_spread(self) -> Tensor:
-        """How much each number of the driving signal varies over the training frames: [D]."""
-        frames = self.train_frames
-        drives = zip(frames.expressions, frames.cameras, frames.torsos, strict=True)
-        head = self.state.head
-        signals = [head.driving_signal(e, camera.world_to_camera, torso) for e, camera, torso in drives]
-        return torch.stack(signals).std(dim=0, correction=0)
-
-    def _starting_mattes(self) -> dict[int, Tensor]:
-        """Mattes of some training frames by position, where they say where the Gaussians start."""
-        network = self.config.network
-        if not (network.start_in_hull or network.start_on_surface):
-            return {}
-        num = len(self.train_frames)
-        chosen = sorted(set(np.linspace(0, num - 1, STARTING_FRAMES).round().astype(int).tolist()))
-        return {i: self.train_frames[i].matte for i in chosen}
+    def _frames(self, indices: tuple[int, ...]) -> FrameDataset:
+        return open_frames(self.config, self.clip, indices, self.background, self.device)
 
     def _announce(self) -> None:
-        split, camera = self.split, self.cameras[0]
-        for note in (*self.config.notes, *self.clip.notes, self.loss.notice, self._torso_notice()):
+        config, clip, split, camera = self.config, self.clip, self.split, self.cameras[0]
+        for note in (*config.notes, *clip.notes, self.loss.notice, torso_notice(config, clip)):
             if note:
                 self.log(note)
         self.log(
-            f"{self.clip.root}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} "
+            f"{clip.root}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} "
             f"held-out frames of {camera.width} x {camera.height}, "
-            f"{len(self.clip.frames[0].expression)} expression coefficients"
+            f"{len(clip.frames[0].expression)} expression coefficients"
         )
-        self.log(f"preset {self.config.run.preset} on {describe(self.device)}")
-
-    def _torso_notice(self) -> str:
-        m = self.config.model
-        if not self.config.network.torso_prediction or m.only_head or self.clip.frames[0].torso is not None:
-            return ""
-        return (
-            f"{self.clip.root / 'transforms.json'} has no torso_transform: --torso_prediction is off; the "
-            f"torso comes out sharper after: python prepare.py --torso-only {self.clip.root}"
-        )
+        self.log(f"preset {config.run.preset} on {describe(self.device)}")
 
     def _plan(self) -> None:
         """Fit the schedule to --max_minutes by measuring a head as heavy as the final one."""
-        config = self.config
-        head = planning.grown(self.state.head, config.optimization.max_gaussians)
-        optimizer = HeadOptimizer(head, schedules(config.optimization))
-        frame = self.train_frames[0]
+        config, frame = self.config, self.train_frames[0]
+        pose = frame.camera.world_to_camera
         view = TrainingView(
-            frame.camera,
-            frame.expression,
-            frame.camera.world_to_camera,
-            frame.torso,
-            None,
-            frame.image,
-            self.background,
+            frame.camera, frame.expression, pose, frame.torso, None, frame.image, self.background
         )
         view = self._with_side(view, 0)
-
-        def optimize(view: TrainingView, observes: bool) -> StepResult:
-            splats = head(view.camera, view.expression, view.head_pose, view.torso)
-            drawn = render(view.camera, splats, view.background, pipeline=self.pipeline)
-            loss = self.loss(drawn.image, view.image)
-            if view.outside is not None:
-                loss = loss + outside_loss(head, view)
-            loss.backward()
-            optimizer.step()
-            return StepResult(loss.detach(), drawn.image.detach())
-
+        head = planning.grown(self.state.head, config.optimization.max_gaussians)
+        optimize = planning.training_step(head, config, self.loss)
         step = CapturedStep(optimize, head, self._can_capture())
         seconds = planning.seconds_per_step(lambda: step(view, False), self.device)
         iterations = planning.plan_iterations(seconds, config.run.max_minutes)
