@@ -67,10 +67,11 @@ class CapturedStep:
 
     def _record(self, view: TrainingView, observes: bool) -> None:
         self._view = _clone(view)
-        self._graph = torch.cuda.CUDAGraph()
-        # Other threads, which decode frames, may use the device meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._result = self._step(self._view, observes)
+        with torch.cuda.device(view.image.device):
+            self._graph = torch.cuda.CUDAGraph()
+            # Other threads, which decode frames, may use the device meanwhile.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+                self._result = self._step(self._view, observes)
 
 
 def _clone(view: TrainingView) -> TrainingView:
