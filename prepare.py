@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from arguments.command_line import Parser
 from utils.errors import UserError, exit_on_user_error
 from utils.startup import prepare_environment
 
@@ -42,7 +43,9 @@ def prepare_video(options: argparse.Namespace) -> None:
     from preparation.options import Options
     from preparation.pipeline import prepare
     from preparation.summary import print_summary
+    from preparation.video import open_video
 
+    open_video(options.video, options.start, options.end)  # before anything is downloaded for it
     networks = find_networks(options.models, options.matting, options.parsing, options.quiet)
     names = Options.__dataclass_fields__
     wanted = {name: value for name, value in vars(options).items() if name in names} | {
@@ -54,7 +57,7 @@ def prepare_video(options: argparse.Namespace) -> None:
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument

@@ -145,14 +145,16 @@ def _with_implied_eval(given: dict[str, Any]) -> dict[str, Any]:
 # --- argparse -----------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are UserErrors: one line instead of a page of usage."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(message.removeprefix("argument "))
 
 
-def build_parser(program: str, usage: str, description: str, groups: dict[str, type]) -> _Parser:
+def build_parser(program: str, usage: str, description: str, groups: dict[str, type]) -> Parser:
     """Make a parser whose flags are the fields of the groups; flags that are not given leave no trace."""
-    parser = _Parser(
+    parser = Parser(
         program,
         usage=f"{usage} [options]",
         description=description,
@@ -251,7 +253,7 @@ def _path(text: str) -> Path:
 _CONVERTERS = {int: (_integer, "N"), float: (_number, "X"), Path: (_path, "PATH"), str: (str, "NAME")}
 
 
-def parse_flags(parser: _Parser, argv: list[str] | None, groups: dict[str, type]) -> dict[str, Any]:
+def parse_flags(parser: Parser, argv: list[str] | None, groups: dict[str, type]) -> dict[str, Any]:
     """Return the options that were given, and their values. Raises UserError."""
     namespace, unknown = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if unknown:

@@ -35,7 +35,16 @@ def test_a_wrong_command_line_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         script.main(arguments)
     assert stopped.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_a_missing_video_is_named_before_any_model_is_fetched(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GAUSSIANHEAD_MODELS", str(tmp_path / "none"))
+    with pytest.raises(SystemExit) as stopped:
+        script.main([str(tmp_path / "video.mp4"), str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "video.mp4: no such file" in capsys.readouterr().err
 
 
 def test_times_are_seconds_or_minutes_and_seconds():
