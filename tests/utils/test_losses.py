@@ -1,32 +1,19 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from tests.vgg16 import vgg16_features
 from utils.errors import UserError
 from utils.losses import VggPerceptual, l1_loss, ssim_loss
 
-# torchvision's vgg16: "D" of Simonyan and Zisserman 2015; a number is convolution + ReLU, "M" a max pooling.
-LAYERS = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 ENDS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
-
-
-def _vgg16_features():
-    layers, channels = [], 3
-    for layer in LAYERS:
-        if layer == "M":
-            layers.append(nn.MaxPool2d(2, 2))
-        else:
-            layers += [nn.Conv2d(channels, layer, 3, padding=1), nn.ReLU()]
-            channels = layer
-    return nn.Sequential(*layers)
 
 
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory):
     """A plain sequential network with random weights, and its file in the official layout."""
     torch.manual_seed(0)
-    network = _vgg16_features()
+    network = vgg16_features()
     path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
     state = {f"features.{name}": tensor for name, tensor in network.state_dict().items()}
     torch.save(state | {"classifier.6.bias": torch.zeros(1000)}, path)

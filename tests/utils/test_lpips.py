@@ -1,26 +1,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from tests.vgg16 import vgg16_features
 from utils.errors import UserError
 from utils.lpips import CHANNELS, Lpips
 
-LAYERS = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 ENDS = (3, 8, 15, 22, 29)  # relu1_2 relu2_2 relu3_3 relu4_3 relu5_3 in torchvision's `features`
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    layers, channels = [], 3
-    for layer in LAYERS:
-        if layer == "M":
-            layers.append(nn.MaxPool2d(2, 2))
-        else:
-            layers += [nn.Conv2d(channels, layer, 3, padding=1), nn.ReLU()]
-            channels = layer
-    return nn.Sequential(*layers).requires_grad_(False)
+    return vgg16_features().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
