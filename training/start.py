@@ -10,7 +10,7 @@ from scene.dataset import FrameDataset
 from scene.dataset_readers import Clip
 from scene.head_model import GaussianHead
 from scene.side_views import SideViews
-from training.state import TrainingState, architecture_for
+from training.state import TrainingState, architecture_for, wants_torso_prediction
 from utils.checkpoint import find_iteration
 from utils.errors import UserError
 
@@ -77,8 +77,7 @@ def signal_spread(head: GaussianHead, frames: FrameDataset) -> Tensor:
 
 def torso_notice(config: TrainConfig, clip: Clip) -> str:
     """Why the torso's motion is not predicted although the options ask for it; else nothing."""
-    asks = config.network.torso_prediction and not config.model.only_head
-    if not asks or clip.frames[0].torso is not None:
+    if not wants_torso_prediction(config) or clip.frames[0].torso is not None:
         return ""
     return (
         f"{clip.root / 'transforms.json'} has no torso_transform: --torso_prediction is off; the torso comes "

@@ -199,10 +199,9 @@ def _starting_points(config, cameras, mattes: Mapping[int, Tensor], half_side, g
         ) from None
 
 
-def predicts_the_torso(config: TrainConfig, clip: Clip) -> bool:
-    """Whether there is a torso, and its motion to learn from."""
-    asks = config.network.torso_prediction and not config.model.only_head
-    return asks and clip.frames[0].torso is not None
+def wants_torso_prediction(config: TrainConfig) -> bool:
+    """Whether the options ask for it and there is a torso; the clip may lack its motion to learn from."""
+    return config.network.torso_prediction and not config.model.only_head
 
 
 def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera]) -> Architecture:
@@ -216,7 +215,7 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
             "add it by: python prepare.py --torso-only " + str(clip.root)
         )
     network = config.network
-    predicts_torso = predicts_the_torso(config, clip)
+    predicts_torso = wants_torso_prediction(config) and clip.frames[0].torso is not None
     distance = float(np.median([float(camera.center.norm()) for camera in cameras]))
     width_in_view = distance * cameras[0].width / cameras[0].fx  # world units
     return Architecture(
