@@ -31,14 +31,15 @@ def train(session) -> None:
     step = session.captured(optimize)
 
     for iteration in session.iterations():
+        if state.before_step_(iteration):
+            step.forget()  # other Gaussians
         state.optimizer.set_learning_rates(iteration)
         head.deforms = iteration > schedule.warm_up
         head.active_sh_degree = min(iteration // schedule.sh_increase_interval, config.model.sh_degree)
 
         view = session.next_view()
         result = step(view, state.densifier.observes(iteration))
-        if state.after_step_(iteration, schedule):
-            step.forget()  # other Gaussians
+        state.after_step_(iteration, schedule)
 
         session.report(iteration, result.loss, result.image, view.image)
 

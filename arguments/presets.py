@@ -46,6 +46,7 @@ _BEST: dict[str, object] = {  # the departures that earned their place on valida
     "expression_noise": 0.2,
     "average_decay": 0.998,
     "blendshape_decay": 0.1,
+    "lambda_outside": 1.0,
     "initial_gaussians": 10_000,
     "max_gaussians": 18_000,  # 7 MB as saved for use
     "iterations": 4_000,

@@ -76,6 +76,7 @@ TABLES = {
             "head": "--only_head",
             "head_no_size_rule": "--only_head --max_screen_size 0",
             "head_no_reset": "--only_head --opacity_reset_interval 100000",
+            "head_still": "--only_head --max_screen_size 0 --warm_up 100000",  # nothing deforms
             "whole_no_size_rule": "--max_screen_size 0",
             "whole_no_reset": "--opacity_reset_interval 100000",
         },
@@ -85,11 +86,11 @@ TABLES = {
         flags=CHOICES,
         rows={
             "head": "--only_head",
+            "head_outside_0": "--only_head --lambda_outside 0",
             "head_outside_0.3": "--only_head --lambda_outside 0.3",
-            "head_outside_1": "--only_head --lambda_outside 1",
             "whole": "",
+            "whole_outside_0": "--lambda_outside 0",
             "whole_outside_0.3": "--lambda_outside 0.3",
-            "whole_outside_1": "--lambda_outside 1",
         },
     ),
     "torso": Table(

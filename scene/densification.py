@@ -94,10 +94,10 @@ class Densifier:
         return is_in_window and iteration % p.densification_interval == 0
 
     def resets_at(self, iteration: int) -> bool:
-        return (
-            0 < iteration < self.params.densify_until_iter
-            and iteration % self.params.opacity_reset_interval == 0
-        )
+        """Whether opacities are reset; not where no densification follows that could clear up."""
+        p = self.params
+        is_in_window = 0 < iteration < p.densify_until_iter - p.densification_interval
+        return is_in_window and iteration % p.opacity_reset_interval == 0
 
     def step_(self, iteration: int) -> Change | None:
         """Do what the schedule asks for after the optimizer step of `iteration`."""

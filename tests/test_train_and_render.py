@@ -99,6 +99,15 @@ def test_resumed_run_equals_an_uninterrupted_one(clip, trained, tmp_path):
     assert_same_model(trained, tmp_path / "resumed")
 
 
+def test_head_is_scored_and_saved_before_its_gaussians_change(clip, tmp_path):
+    """Clones, splits and resets of iteration 12 wait for iteration 13: until then they only disturb."""
+    sizes = {}
+    for last in (11, 12, 13):
+        run(clip, tmp_path / str(last), "--max_gaussians", "0", iterations=last)
+        sizes[last] = len(model_tensors(tmp_path / str(last), last)["gaussians.xyz"])
+    assert sizes[11] == sizes[12] < sizes[13]
+
+
 def test_interrupted_run_saves_and_resume_goes_on_exactly(clip, trained, tmp_path, monkeypatch):
     report = Session.report
 

@@ -140,7 +140,7 @@ class Session:
         if p.random_background:
             background = torch.rand(3, generator=state.generator).to(self.device, non_blocking=True)
             image = on_background(frame, self.background, background)
-        head_pose = frame.camera.world_to_camera
+        head_pose = camera.world_to_camera
         view = TrainingView(camera, frame.expression, head_pose, frame.torso, noise, image, background)
         return self._with_side(view, state.iteration)
 

@@ -42,11 +42,20 @@ def starting_state(
     if checkpoint is None and config.run.resume:
         checkpoint = find_iteration(config.model.model_path / "checkpoints")
     if checkpoint is not None:
-        return TrainingState.load(checkpoint, config, len(frames), device)
+        state = TrainingState.load(checkpoint, config, len(frames), device)
+        return _with_free_corrections(state, frames)
     architecture = architecture_for(config, clip, frames.cameras)
     torsos = torch.stack(frames.torsos) if architecture.torso_prediction else None
     mattes = _starting_mattes(config, frames)
-    return TrainingState.fresh(config, architecture, frames.cameras, device, mattes, torsos)
+    state = TrainingState.fresh(config, architecture, frames.cameras, device, mattes, torsos)
+    return _with_free_corrections(state, frames)
+
+
+def _with_free_corrections(state: TrainingState, frames: FrameDataset) -> TrainingState:
+    """The state whose corrections of poses, if it has any, do nothing that the driving signal could do."""
+    if state.poses is not None:
+        state.poses.keep_free_of_(driving_signals(state.head, frames))
+    return state
 
 
 def _starting_mattes(config: TrainConfig, frames: FrameDataset) -> dict[int, Tensor]:
@@ -70,9 +79,13 @@ def side_views_of(frames: FrameDataset, seed: int) -> SideViews:
 
 def signal_spread(head: GaussianHead, frames: FrameDataset) -> Tensor:
     """How much each number of the driving signal varies over the frames: [D]."""
+    return driving_signals(head, frames).std(dim=0, correction=0)
+
+
+def driving_signals(head: GaussianHead, frames: FrameDataset) -> Tensor:
+    """The driving signal of every frame: [F, D]."""
     drives = zip(frames.expressions, frames.cameras, frames.torsos, strict=True)
-    signals = [head.driving_signal(e, camera.world_to_camera, torso) for e, camera, torso in drives]
-    return torch.stack(signals).std(dim=0, correction=0)
+    return torch.stack([head.driving_signal(e, camera.world_to_camera, torso) for e, camera, torso in drives])
 
 
 def torso_notice(config: TrainConfig, clip: Clip) -> str:

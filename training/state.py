@@ -94,19 +94,22 @@ class TrainingState:
             state.average = WeightAverage(p.average_decay)
         return state
 
-    def after_step_(self, iteration: int, params: OptimizationParams) -> bool:
-        """What follows a step of the head's optimizer: poses, number of Gaussians, average of the weights.
+    def before_step_(self, iteration: int) -> bool:
+        """Clone, split, prune and reset opacities where the schedule asks for it after the step before.
 
-        Returns whether the Gaussians are others now: all their tensors have been replaced.
+        It waits until here because a head that has just been changed is none to score or to save. Returns
+        whether the Gaussians are others now: all their tensors have been replaced.
         """
+        return self.densifier.step_(iteration - 1) is not None
+
+    def after_step_(self, iteration: int, params: OptimizationParams) -> None:
+        """What follows a step of the head's optimizer: poses and the average of the weights."""
         if self.poses is not None:
             if iteration > params.warm_up:  # before, the head is too vague to say where it is
                 self.pose_optimizer.step()
             self.pose_optimizer.zero_grad(set_to_none=True)
-        change = self.densifier.step_(iteration)
         if self.average is not None and iteration >= params.densify_until_iter:
             self.average.update_(self.head)
-        return change is not None
 
     def head_to_use(self) -> GaussianHead:
         """The head that is evaluated and saved."""

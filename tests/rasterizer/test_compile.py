@@ -428,7 +428,8 @@ def test_launches_say_where_everything_lies(kernels, per_view):
     image, depth, alpha = torch.zeros(*batch, 3, 33, 70), *torch.zeros(2, *batch, 33, 70)
     background = torch.zeros(3)
     head = call.head(drawn, matrix, intrinsics, view.near)
-    call.forward(head, (image, depth, alpha), radii, background, workspace)
+    call.project(head, radii, workspace)
+    call.blend((image, depth, alpha), radii, background, workspace)
     project, blend = kernels["project_forward"], kernels["blend_forward"]
 
     views, start = (batch or (1,))[0], workspace.data_ptr()

@@ -168,6 +168,12 @@ def test_events_fire_at_the_published_iterations():
     assert densifier.observes(14_999) and not densifier.observes(15_000)
 
 
+def test_no_reset_comes_too_late_for_a_densification_to_follow():
+    densifier = make(4)[1]
+    densifier.params = OptimizationParams(densify_until_iter=6_526, opacity_reset_interval=1_305)
+    assert [i for i in range(1, 7_000) if densifier.resets_at(i)] == [1_305, 2_610, 3_915, 5_220]
+
+
 def test_norms_stay_one_over_a_thousand_steps_with_densification_in_between():
     head = make_head(20)
     optimizer = make_optimizer(head, max_gaussians=60)

@@ -35,3 +35,16 @@ def test_a_common_motion_of_all_frames_changes_nothing():
         poses.corrections.weight += torch.tensor([0.1, 0.2, 0.3, 1, 2, 3])
     torch.testing.assert_close(poses(3, pose), pose)
     assert max(poses.largest()) < 1e-6
+
+
+def test_corrections_cannot_do_what_the_driving_signal_could():
+    signals = torch.randn(20, 3)
+    poses = PoseRefinement(20)
+    poses.keep_free_of_(signals)
+    with torch.no_grad():
+        poses.corrections.weight.copy_(signals @ torch.randn(3, 6) + torch.randn(6))
+    assert max(poses.largest()) < 1e-5
+    torch.testing.assert_close(poses(7, torch.eye(4)), torch.eye(4), rtol=0, atol=1e-5)
+    with torch.no_grad():
+        poses.corrections.weight[7] += 0.1
+    assert min(poses.largest()) > 0.05  # of a single frame it is another matter

@@ -80,12 +80,13 @@ def _draw(splats: Splats, view: View, background: Tensor | None, for_backward: b
     ]
     intrinsics = _contiguous(view.intrinsics)
     new, batch, height, width = intrinsics.new_empty, plan.batch, view.height, view.width
-    images = new(*batch, 3, height, width), new(*batch, height, width), new(*batch, height, width)
     radii = new(*batch, plan.num, dtype=torch.int32)
     workspace = new(plan.size_with_rows if for_backward else plan.size, dtype=torch.uint8)
     head = plan.head(laid_out, view.world_to_camera, intrinsics, view.near)
+    plan.project(head, radii, workspace)  # the device begins; what follows costs it no time
+    images = new(*batch, 3, height, width), new(*batch, height, width), new(*batch, height, width)
     background = None if background is None else _contiguous(background)
-    plan.forward(head, images, radii, background, workspace)
+    plan.blend(images, radii, background, workspace)
     return images, radii, plan, laid_out, intrinsics, workspace
 
 

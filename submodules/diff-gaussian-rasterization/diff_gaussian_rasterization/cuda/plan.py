@@ -87,38 +87,39 @@ class Plan:
         """Return the splats [B * N, 12] in a workspace (store_splat in device.cuh)."""
         return workspace[self._splats_at : self._lists_at].view(torch.float32).view(-1, 12)
 
-    def forward(
-        self,
-        head: Arguments,
-        images: Sequence[Tensor],  # image, depth, alpha
-        radii: Tensor,
-        background: Tensor | None,
-        workspace: Tensor,  # with room for rows if a backward pass may follow
-    ) -> None:
-        """Draw: fill images, radii and workspace."""
-        device, stream = self.device, current_stream(self.index)
-        project_grid, blend_grid = self._grids
-        start, drawn = workspace.data_ptr(), radii.data_ptr()
-        splats, lists = start + self._splats_at, start + self._lists_at
+    def project(self, head: Arguments, radii: Tensor, workspace: Tensor) -> None:
+        """Fill radii and the tiles' lists in a workspace, with room for rows if a backward pass may follow."""
+        stream, start = current_stream(self.index), workspace.data_ptr()
         clear(start, self._num_tiles, stream, self.index)
         if self.num:
+            splats, lists = start + self._splats_at, start + self._lists_at
             rows = start + self._rows_at if workspace.numel() > self.size else 0
-            arguments = *head, splats, drawn, start, lists, rows, *self._project_sizes
-            self._project_forward.launch(project_grid, stream, arguments)
-        image, depth, alpha = images
+            arguments = *head, splats, radii.data_ptr(), start, lists, rows, *self._project_sizes
+            self._project_forward.launch(self._grids[0], stream, arguments)
+
+    def blend(
+        self,
+        images: Sequence[Tensor],  # image, depth, alpha
+        radii: Tensor,  # this and the workspace: as `project` has filled them
+        background: Tensor | None,
+        workspace: Tensor,
+    ) -> None:
+        """Fill the images, and sort the lists on the way."""
+        device, start, (image, depth, alpha) = self.device, workspace.data_ptr(), images
+        splats, lists, orders = (start + at for at in (self._splats_at, self._lists_at, self._orders_at))
         arguments = (
-            *(splats, drawn, start, lists, start + self._orders_at, *self._blend_sizes),
+            *(splats, radii.data_ptr(), start, lists, orders, *self._blend_sizes),
             *(image.data_ptr(), depth.data_ptr(), alpha.data_ptr()),
             0 if background is None else background.data_ptr(),
             device.overflow_pointer,
             self._sort_capacity,
         )
-        device.blend_forward.launch(blend_grid, stream, arguments, self._sort_bytes)
+        device.blend_forward.launch(self._grids[1], current_stream(self.index), arguments, self._sort_bytes)
 
     def backward(
         self,
         head: Arguments,
-        images: Sequence[Tensor],  # these, radii and workspace: as forward has filled them
+        images: Sequence[Tensor],  # these, radii and workspace: as `project` and `blend` have filled them
         radii: Tensor,
         workspace: Tensor,
         v_images: Sequence[Tensor | None],
