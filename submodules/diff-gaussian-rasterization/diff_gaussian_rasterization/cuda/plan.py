@@ -88,7 +88,7 @@ class Plan:
         return workspace[self._splats_at : self._lists_at].view(torch.float32).view(-1, 12)
 
     def project(self, head: Arguments, radii: Tensor, workspace: Tensor) -> None:
-        """Fill radii and the tiles' lists in a workspace, with room for rows if a backward pass may follow."""
+        """Fill radii and, in a workspace (with rows if a backward pass may follow), the tiles' lists."""
         stream, start = current_stream(self.index), workspace.data_ptr()
         clear(start, self._num_tiles, stream, self.index)
         if self.num:

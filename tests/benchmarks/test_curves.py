@@ -1,0 +1,47 @@
+"""benchmarks/curves.py: from runs' scores to one picture."""
+
+import json
+
+import cv2
+import pytest
+
+from benchmarks import curves
+
+
+def write_run(folder, evaluations):
+    (folder / "eval").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"run": {"preset": "best"}}))
+    points = [{"set": name, "seconds": s, "psnr": p} for name, s, p in evaluations]
+    (folder / "eval" / "curves.json").write_text(json.dumps({"evaluations": points}))
+    return str(folder)
+
+
+def test_each_title_gets_the_held_out_curves_of_its_runs(tmp_path):
+    first = write_run(tmp_path / "a", [("val", 1, 20), ("test", 2, 21.5), ("test", 4, 22.5)])
+    second = write_run(tmp_path / "b", [("val", 3, 25)])
+    panels = curves.panels_of(["obama, only head", first, second, "another", second])
+    assert panels["obama, only head"] == [("best", [2, 4], [21.5, 22.5]), ("best", [3], [25])]
+    assert panels["another"] == [("best", [3], [25])]
+
+
+def test_a_picture_with_a_panel_for_each_title_is_written(tmp_path):
+    run = write_run(tmp_path / "a", [("test", 2, 21.5), ("test", 4, 22.5)])
+    sizes = []
+    for number, panels in enumerate((["obama, only head", run], ["obama, only head", run, "another", run])):
+        path = tmp_path / "pictures" / f"{number}.png"
+        curves.main([str(path), *panels])
+        sizes.append(cv2.imread(str(path)).shape)
+    assert sizes[1][1] == pytest.approx(2 * sizes[0][1], abs=2) and sizes[0][0] == sizes[1][0]
+
+
+def test_what_is_missing_is_said(tmp_path, capsys):
+    run = write_run(tmp_path / "a", [("train", 2, 21.5)])
+    for words, message in (
+        ([run], "expected a title before the first run"),
+        (["title", str(tmp_path / "no_run")], "expected a folder of a run"),
+        (["title", run], "no scores of held-out frames"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            curves.main([str(tmp_path / "x.png"), *words])
+        assert end.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
