@@ -41,8 +41,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("picture", type=Path, help="PNG or JPEG to write")
     parser.add_argument("panels", nargs="+", metavar="TITLE_OR_RUN", help="titles, each before its runs")
+    parser.add_argument(
+        "--lowest", type=float, metavar="DB", help="where the axes begin (default: all is seen)"
+    )
     options = parser.parse_args(argv)
-    draw(options.picture, panels_of(options.panels))
+    draw(options.picture, panels_of(options.panels), options.lowest)
 
 
 def panels_of(words: list[str]) -> dict[str, list[Curve]]:
@@ -75,8 +78,8 @@ def read_curve(run: Path) -> Curve:
     raise UserError(f"{run / 'eval' / 'curves.json'}: no scores of held-out frames")
 
 
-def draw(path: Path, panels: dict[str, list[Curve]]) -> None:
-    """Write the picture; makes its folder."""
+def draw(path: Path, panels: dict[str, list[Curve]], lowest: float | None = None) -> None:
+    """Write the picture, axes from `lowest` dB; makes its folder."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -92,8 +95,9 @@ def draw(path: Path, panels: dict[str, list[Curve]]) -> None:
                 seconds, psnr, "x--", color="tab:gray", label=f"published code, best: {max(psnr):.1f} dB"
             )
         axes.set(title=title, xlabel="seconds", ylabel="PSNR in dB, held out", xscale="log")
+        axes.set_ylim(bottom=lowest)
         axes.grid(alpha=0.3, which="both")
-        axes.legend(loc="lower right")
+        axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
