@@ -14,7 +14,7 @@ class TrainingView(NamedTuple):
 
     camera: Camera
     expression: Tensor  # [E]
-    head_pose: Tensor  # [4, 4] world-to-camera as tracked: all that a held-out frame has
+    head_pose: Tensor  # [4, 4] world-to-camera, corrected like the camera: what moves torso and conditioning
     torso: Tensor | None  # [4, 4]
     noise: Tensor | None  # [D] for the driving signal
     image: Tensor  # [3, H, W] the truth, on `background`
