@@ -23,13 +23,13 @@ pytestmark = pytest.mark.gpu
 SCENES = scenes()
 
 
-def on_gpu(scene: Scene, dtype: torch.dtype = torch.float32) -> Scene:
-    drawn = Splats(*(None if t is None else t.to("cuda", dtype) for t in scene.splats))
+def on_gpu(scene: Scene, dtype: torch.dtype = torch.float32, name: str = "cuda") -> Scene:
+    drawn = Splats(*(None if t is None else t.to(name, dtype) for t in scene.splats))
     view = scene.view._replace(
-        world_to_camera=scene.view.world_to_camera.to("cuda", dtype),
-        intrinsics=scene.view.intrinsics.to("cuda", dtype),
+        world_to_camera=scene.view.world_to_camera.to(name, dtype),
+        intrinsics=scene.view.intrinsics.to(name, dtype),
     )
-    return Scene(drawn, view, scene.background.to("cuda", dtype))
+    return Scene(drawn, view, scene.background.to(name, dtype))
 
 
 def on_cpu(scene: Scene) -> Scene:
@@ -307,6 +307,22 @@ def test_streams_and_threads_draw_at_once():
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("own_thread", [True, False])
+def test_two_devices_draw_in_turn(own_thread):
+    """The current device stays the first; forward and backward go where the tensors are."""
+    on_each = [on_gpu(SCENES["degree 3"](), name=name) for name in ("cuda:1", "cuda:0", "cuda:1")]
+    with torch.autograd.set_multithreading_enabled(own_thread):
+        drawn = [render_with_gradients(rasterize, scene, torch.float32) for scene in on_each]
+    assert torch.cuda.current_device() == 0
+    for scene, (result, gradients) in zip(on_each, drawn):
+        assert result.image.device == scene.background.device
+        torch.testing.assert_close(result.image.cpu(), drawn[1][0].image.cpu(), rtol=0, atol=1e-6)
+        for key, gradient in gradients.items():
+            assert gradient.device == scene.background.device
+            assert relative_error(gradient.cpu(), drawn[1][1][key].cpu()) < 1e-4, key
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
