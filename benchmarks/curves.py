@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from arguments.command_line import Parser
 from utils.errors import UserError, exit_on_user_error
 from utils.json_files import read_json
 
@@ -23,6 +24,7 @@ PUBLISHED = {  # title -> (iteration, PSNR)
     "obama, whole person": [(4_000, 20.6), (5_800, 18.4)],
     "macron, whole person": [(5_800, 23.6)],
 }
+FORMATS = (".png", ".jpg", ".jpeg")
 SETS = ("test", "val")  # the first that a run has is drawn
 
 
@@ -36,7 +38,7 @@ class Curve(NamedTuple):
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("picture", type=Path, help="PNG or JPEG to write")
@@ -45,6 +47,8 @@ def main(argv: list[str] | None = None) -> None:
         "--lowest", type=float, metavar="DB", help="where the axes begin (default: all is seen)"
     )
     options = parser.parse_args(argv)
+    if options.picture.suffix.lower() not in FORMATS:
+        raise UserError(f"{options.picture}: expected a name that ends in {', '.join(FORMATS)}")
     draw(options.picture, panels_of(options.panels), options.lowest)
 
 

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from arguments import TrainConfig
+from arguments.command_line import Parser
+from arguments.schedule import RESCALED_OPTIONS, option_values
 from benchmarks.result_runs import Run, execute, is_complete
 from benchmarks.result_table import summary, write_results
 from utils.errors import UserError, exit_on_user_error
@@ -34,12 +37,12 @@ class Table(NamedTuple):
 
 CHOICES = "-w --eval --val_frames 40"  # what choices are made with: these frames leave training
 FIELD = "--deformation_depth 4 --deformation_width 64"  # of preset quick: one that can do without blendshapes
-BEGINNING_OF_PAPER = (  # milestones and rates of all 80,000 iterations
-    "--iterations 5801 --position_lr_max_steps 30000 --deformation_lr_max_steps 80000 "
-    "--triplane_lr_max_steps 80000 --tau_lr_max_steps 30000 --warm_up 3000 --sh_increase_interval 1000 "
-    "--densify_from_iter 500 --densify_until_iter 15000 --opacity_reset_interval 3000 "
-    "--test_iterations 4000 5000 5800"
+MILESTONES = " ".join(  # of all 80,000 iterations of preset paper: given, they do not follow --iterations
+    f"--{name} {value}"
+    for name, value in option_values(TrainConfig()).items()
+    if name in RESCALED_OPTIONS and not isinstance(value, tuple)
 )
+BEGINNING_OF_PAPER = f"--iterations 5801 {MILESTONES} --test_iterations 4000 5000 5800"
 TABLES = {
     "main": Table(
         scored="test",
@@ -165,7 +168,7 @@ def has_data(source: Path, what: str) -> bool:
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument

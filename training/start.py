@@ -37,25 +37,27 @@ def open_frames(
 def starting_state(
     config: TrainConfig, clip: Clip, frames: FrameDataset, device: torch.device
 ) -> TrainingState:
-    """The state to go on from: of a checkpoint where the options name one, else a fresh one."""
+    """The state to go on from: of a checkpoint where the options name one, else a fresh one. Corrections of
+    poses, if it has any, do nothing that the driving signal could do."""
     checkpoint = config.run.start_checkpoint
     if checkpoint is None and config.run.resume:
         checkpoint = find_iteration(config.model.model_path / "checkpoints")
-    if checkpoint is not None:
+    if checkpoint is None:
+        state = _fresh_state(config, clip, frames, device)
+    else:
         state = TrainingState.load(checkpoint, config, len(frames), device)
-        return _with_free_corrections(state, frames)
-    architecture = architecture_for(config, clip, frames.cameras)
-    torsos = torch.stack(frames.torsos) if architecture.torso_prediction else None
-    mattes = _starting_mattes(config, frames)
-    state = TrainingState.fresh(config, architecture, frames.cameras, device, mattes, torsos)
-    return _with_free_corrections(state, frames)
-
-
-def _with_free_corrections(state: TrainingState, frames: FrameDataset) -> TrainingState:
-    """The state whose corrections of poses, if it has any, do nothing that the driving signal could do."""
     if state.poses is not None:
         state.poses.keep_free_of_(driving_signals(state.head, frames))
     return state
+
+
+def _fresh_state(
+    config: TrainConfig, clip: Clip, frames: FrameDataset, device: torch.device
+) -> TrainingState:
+    architecture = architecture_for(config, clip, frames.cameras)
+    torsos = torch.stack(frames.torsos) if architecture.torso_prediction else None
+    mattes = _starting_mattes(config, frames)
+    return TrainingState.fresh(config, architecture, frames.cameras, device, mattes, torsos)
 
 
 def _starting_mattes(config: TrainConfig, frames: FrameDataset) -> dict[int, Tensor]:

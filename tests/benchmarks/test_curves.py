@@ -36,12 +36,15 @@ def test_a_picture_with_a_panel_for_each_title_is_written(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path, capsys):
     run = write_run(tmp_path / "a", [("train", 2, 21.5)])
-    for words, message in (
-        ([run], "expected a title before the first run"),
-        (["title", str(tmp_path / "no_run")], "expected a folder of a run"),
-        (["title", run], "no scores of held-out frames"),
+    for name, words, message in (
+        ("x.png", [run], "expected a title before the first run"),
+        ("x.png", ["title", str(tmp_path / "no_run")], "expected a folder of a run"),
+        ("x.png", ["title", run], "no scores of held-out frames"),
+        ("x.png", ["title", run, "--lowest", "low"], "--lowest: invalid float value"),
+        ("x.xyz", ["title", run], "expected a name that ends in .png"),
     ):
         with pytest.raises(SystemExit) as end:
-            curves.main([str(tmp_path / "x.png"), *words])
-        assert end.value.code == 2 and message in capsys.readouterr().err
+            curves.main([str(tmp_path / name), *words])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert end.value.code == 2 and message in line
     assert not (tmp_path / "x.png").exists()
