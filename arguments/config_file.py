@@ -7,7 +7,6 @@ option.
 """
 
 import json
-import os
 import types
 import typing
 from collections.abc import Mapping
@@ -18,19 +17,16 @@ from typing import Any
 from arguments.params import TRAIN_GROUPS, TrainConfig
 from arguments.validation import check_ranges
 from utils.errors import UserError
+from utils.json_files import write_json
 
 FORMAT = "gaussianhead config 1"
 
 
 def save_config(config: TrainConfig, path: Path | str, versions: Mapping[str, str] | None = None) -> None:
     """Write a config as JSON, with the versions of what it ran on; the file appears whole or not at all."""
-    path = Path(path)
     groups = {name: asdict(getattr(config, name)) for name in TRAIN_GROUPS}
     document = {"format": FORMAT, "versions": dict(versions or {}), "given": sorted(config.given), **groups}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_json(path, document, indent=2, default=str)
 
 
 def load_config(path: Path | str) -> TrainConfig:

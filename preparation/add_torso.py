@@ -7,11 +7,11 @@ import numpy as np
 
 from preparation.clothes import follow_clothes
 from preparation.dataset_files import DIGITS, Layout, poses_from
-from preparation.files import write_json
 from preparation.head_pose import Camera
 from preparation.torso import TorsoMotion
 from scene.dataset_readers import read_clip
 from utils.errors import UserError
+from utils.json_files import write_json
 
 
 def add_torso(root: Path, overwrite: bool = False, quiet: bool = False) -> TorsoMotion:
@@ -34,5 +34,5 @@ def add_torso(root: Path, overwrite: bool = False, quiet: bool = False) -> Torso
     by_id = dict(zip(ids, np.round(motion.transforms, DIGITS).tolist(), strict=True))
     for entry in document["frames"]:
         entry["torso_transform"] = by_id[entry["img_id"]]
-    write_json(layout.transforms, document)
+    write_json(layout.transforms, document, indent=None, allow_nan=False)
     return motion

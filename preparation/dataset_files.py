@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from preparation.files import write_arrays, write_json
+from preparation.files import write_arrays
 from preparation.head_pose import Camera
 from preparation.rigid import Poses
+from utils.json_files import write_json
 
 _OPENCV_TO_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 DIGITS = 7
@@ -96,7 +97,7 @@ def write_transforms(
         if torso is not None:
             entry["torso_transform"] = np.round(torso[row], DIGITS).tolist()
         entries.append(entry)
-    write_json(path, document | {"frames": entries})
+    write_json(path, document | {"frames": entries}, indent=None, allow_nan=False)
 
 
 def write_tracking(path: Path, landmarks: np.ndarray, pixels: np.ndarray, image_ids: np.ndarray) -> None:

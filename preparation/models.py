@@ -4,7 +4,6 @@ Looked for in `--models DIR`, else in GAUSSIANHEAD_MODELS, else in the user's ca
 downloaded on first use. All are Google's, Apache-2.0.
 """
 
-import contextlib
 import hashlib
 import os
 import urllib.error
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.errors import UserError
+from utils.files import replacing
 from utils.progress import Progress
 
 _BUCKET = "https://storage.googleapis.com"
@@ -84,25 +84,20 @@ def _check(path: Path, model: Model) -> None:
 
 
 def _download(model: Model, path: Path, quiet: bool) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            urllib.request.urlopen(model.url, timeout=_TIMEOUT_SECONDS) as answer,
-            open(partial, "wb") as file,
-            Progress(model.size, f"downloading {model.name}", quiet=quiet) as progress,
-        ):
-            while chunk := answer.read(_CHUNK):
-                file.write(chunk)
-                progress.update(len(chunk))
+    with replacing(path) as partial:
+        try:
+            with (
+                urllib.request.urlopen(model.url, timeout=_TIMEOUT_SECONDS) as answer,
+                open(partial, "wb") as file,
+                Progress(model.size, f"downloading {model.name}", quiet=quiet) as progress,
+            ):
+                while chunk := answer.read(_CHUNK):
+                    file.write(chunk)
+                    progress.update(len(chunk))
+        except (OSError, urllib.error.URLError) as error:
+            reason = getattr(error, "reason", error)
+            raise UserError(
+                f"{model.name}: cannot be downloaded ({reason}); fetch {model.url} elsewhere and name its "
+                "folder by --models"
+            ) from None
         _check(partial, model)
-        os.replace(partial, path)
-    except (OSError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", error)
-        raise UserError(
-            f"{model.name}: cannot be downloaded ({reason}); fetch {model.url} elsewhere and name its folder "
-            "by --models"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

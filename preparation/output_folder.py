@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from preparation.dataset_files import Layout
-from preparation.files import write_json
 from preparation.options import Options
 from utils.errors import UserError
+from utils.json_files import write_json
 
 _BLOCK = 1 << 20  # bytes
 
@@ -36,7 +36,7 @@ def open_output(layout: Layout, options: Options) -> None:
             shutil.rmtree(path, ignore_errors=True)
         layout.transforms.unlink(missing_ok=True)
         layout.tracking.unlink(missing_ok=True)
-    write_json(unfinished, wanted)
+    write_json(unfinished, wanted, allow_nan=False)
 
 
 def fingerprint(options: Options) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from preparation.crop import crop_points
 from preparation.dataset_files import Layout, write_tracking, write_transforms
 from preparation.expression_terms import expression_terms, term_names
 from preparation.expressions import smooth_expressions
-from preparation.files import read_image, write_json
+from preparation.files import read_image
 from preparation.heads import solve_heads
 from preparation.landmarks import drop_blurred, track_faces
 from preparation.measures import measure
@@ -29,6 +29,7 @@ from preparation.pictures import frame_size, write_frames, write_mattes
 from preparation.report import write_reports
 from preparation.smoothing import smooth_poses
 from preparation.video import open_video, read_frames
+from utils.json_files import write_json
 
 TRACKING_SIDE = 1920  # pixels: larger frames are shrunk for the landmarks, whose network sees a face at 256
 _HDR_NOTE = "the video is HDR: its colours are taken as they are stored, which looks pale"
@@ -106,7 +107,7 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         "frames_per_second": clock.rates(track.num_frames, len(image_ids)),
         "dropped": {str(frame): reason for frame, reason in sorted(track.dropped.items())},
     }
-    write_json(layout.report / "report.json", summary, indent=1)
+    write_json(layout.report / "report.json", summary, allow_nan=False)
     write_transforms(
         layout.transforms,
         options.size,

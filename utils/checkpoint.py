@@ -1,13 +1,11 @@
 """Files of named tensors and JSON metadata: checkpoints to resume from, and weights to use.
 
 The format is safetensors (no code runs on loading); the metadata is one JSON text in its header. A file
-appears under its name only when it is complete: it is written beside it, flushed to disk, and renamed. Names
-are iteration_N.safetensors.
+appears under its name only when it is complete. Names are iteration_N.safetensors.
 """
 
 import contextlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from utils.errors import UserError
+from utils.files import replacing
 
 FORMAT = "gaussianhead"
 FORMAT_VERSION = 1
@@ -43,21 +42,14 @@ def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], metadata: dict
     }
     # A copy each: safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        permissions = temporary.stat().st_mode  # what the user's umask asks for; safetensors sets 0600
-        save_file(copies, temporary, metadata=header)
-        temporary.chmod(permissions)
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with replacing(path) as partial:
+        partial.touch()
+        permissions = partial.stat().st_mode  # what the user's umask asks for; safetensors sets 0600
+        try:
+            save_file(copies, partial, metadata=header)
+        except SafetensorError as error:
+            raise UserError(f"{path}: cannot be written: {error}") from error
+        partial.chmod(permissions)
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
@@ -121,11 +113,3 @@ def _read_header(path: Path, header: dict[str, str] | None) -> dict[str, Any]:
         return json.loads(header["metadata"])
     except (KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: its metadata is damaged ({error})") from error
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,11 +2,11 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
+from utils.files import write_text
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -21,16 +21,14 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Replace a file. Raises UserError where the file system refuses; what was there is then still there."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    text = json.dumps(content, indent=1) + "\n"
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
+def write_json(
+    path: str | Path, content: Any, *, indent: int | None = 1, allow_nan: bool = True, default=None
+) -> None:
+    """Replace a file. Raises UserError where the file system refuses; what was there is then still there.
+
+    `allow_nan=False` refuses numbers that JSON lacks, by ValueError. `default` is that of `json.dumps`.
+    """
+    write_text(path, json.dumps(content, indent=indent, allow_nan=allow_nan, default=default) + "\n")
 
 
 def update_json(path: str | Path, values: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from utils import checkpoint
+from utils import checkpoint, files
 from utils.checkpoint import (
     find_iteration,
     iteration_path,
@@ -54,8 +54,8 @@ def test_file_is_plain_safetensors_with_the_users_permissions(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
 
 
-@pytest.mark.parametrize("failing", ["save_file", "_flush"])
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch, failing):
+@pytest.mark.parametrize("module, failing", [(checkpoint, "save_file"), (files, "flush")])
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch, module, failing):
     path = tmp_path / "file.safetensors"
     save_checkpoint(path, {"a": torch.ones(2)}, {"iteration": 1})
     before = path.read_bytes()
@@ -63,7 +63,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, mon
     def disk_full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, failing, disk_full)
+    monkeypatch.setattr(module, failing, disk_full)
     with pytest.raises(UserError, match=r"file\.safetensors: cannot be written: .*No space left"):
         save_checkpoint(path, {"a": torch.zeros(2)}, {"iteration": 2})
     assert path.read_bytes() == before

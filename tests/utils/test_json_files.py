@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_an_update_sets_its_keys_and_keeps_the_others(tmp_path):
 def test_a_file_that_cannot_be_replaced_is_named_and_stays(tmp_path):
     path = tmp_path / "scores.json"
     write_json(path, {"a": 1})
-    (tmp_path / "scores.json.partial").mkdir()
+    (tmp_path / f".scores.{os.getpid()}.part.json").mkdir()
     with pytest.raises(UserError, match=r"scores\.json: cannot be written"):
         write_json(path, {"a": 2})
     assert read_json(path) == {"a": 1}

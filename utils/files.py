@@ -1,0 +1,71 @@
+"""Files that appear under their name only when they are complete; the one place that writes them so.
+
+A file is written beside its place, as .NAME.PID.part.SUFFIX, flushed to disk, and renamed. What is read at
+the same time is the old file or the new one; what a killed process leaves is never taken for a file.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.errors import UserError
+
+_LEFTOVER = re.compile(r"\..+\.\d+\.part(\.[^.]+)?")
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give the path at which to write what becomes `path` when the block ends without an exception.
+
+    Makes the folder. Raises UserError where the file system refuses, inside the block or at its end; what was
+    there is then still there.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        flush(partial)
+        os.replace(partial, path)
+        flush(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Replace a file. Raises UserError where the file system refuses."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Replace a text file, in UTF-8; a path in it that is not (its name came in other bytes) keeps its bytes.
+
+    Raises UserError where the file system refuses.
+    """
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what killed processes left half-written directly in `folder`, which need not exist."""
+    folder = Path(folder)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _LEFTOVER.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk. Does nothing for folders on Windows."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
