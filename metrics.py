@@ -16,14 +16,15 @@ from utils.startup import prepare_environment
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
-    params = parse_metrics_args(argv)  # before torch is imported: --help and a wrong flag answer at once
+    # Before torch is imported: --help and a wrong flag answer at once.
+    params = parse_metrics_args(argv)
     prepare_environment()
     from scoring.pictures import write_pictures
     from scoring.regions import RegionFinder
     from scoring.rendered_set import find_rendered_sets
     from scoring.report import TABLE_NOTE, table, write_scores
     from scoring.scores import score_set
-    from training.device import choose_device
+    from utils.device import choose_device
     from utils.tables import markdown_table
 
     device = choose_device(params.device)

@@ -7,27 +7,33 @@ Everything that train.py was told is read from output/id1/config.json; what is g
 output/id1/{train,test,novel_view}/ours_N/.
 """
 
-import sys
+from __future__ import annotations
 
-from arguments import parse_render_args
+import sys
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from arguments import RenderConfig, parse_render_args
 from utils.errors import UserError, exit_on_user_error
 from utils.startup import prepare_environment
+
+if TYPE_CHECKING:
+    from scene.avatar import Avatar
+    from scene.views import HeadView
 
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
-    config = parse_render_args(argv)  # before torch is imported: --help and a wrong flag answer at once
+    # Before torch is imported: --help and a wrong flag answer at once.
+    config = parse_render_args(argv)
     prepare_environment()
-    import torch
-
+    from rendering.test_time_tracking import TrackedViews
+    from rendering.views import view_sets
     from scene import load_avatar
-    from training.device import choose_device
-    from training.view_tracking import TrackedViews
-    from training.views import view_sets
+    from utils.device import choose_device
 
     device = choose_device(config.render.device)
     avatar = load_avatar(config.model.model_path, config.render.iteration, device)
-    background = torch.full((3,), float(config.model.white_background), device=device)
     for note in config.notes if not config.render.quiet else ():
         print(note, file=sys.stderr)
 
@@ -35,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     num_steps = config.render.test_time_tracking
     if num_steps and not config.render.novel_view:
         sets = {
-            f"{name}_tracked": TrackedViews(views, avatar, background, num_steps, config.pipeline)
+            f"{name}_tracked": TrackedViews(views, avatar, num_steps, config.pipeline)
             for name, views in sets.items()
             if name != "train"
         }
@@ -43,24 +49,20 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")
     for name, views in sets.items():
         if len(views):
-            render_set(config, name, views, avatar, background)
+            render_set(config, name, views, avatar)
 
 
-def render_set(config, name: str, views, avatar, background) -> None:
+def render_set(config: RenderConfig, name: str, views: Collection[HeadView], avatar: Avatar) -> None:
     """Render all views of a set into its folder and print its scores."""
-    import torch
-
-    from gaussian_renderer import render
+    from rendering.drawing import draw_views
+    from rendering.writer import RenderWriter
     from utils.progress import Progress
-    from utils.render_output import RenderWriter
 
     folder = config.model.model_path / name / f"ours_{avatar.iteration}"
     options = dict(split=name, iteration=avatar.iteration, fps=config.render.fps)
     progress = Progress(len(views), f"rendering {name}", quiet=config.render.quiet)
-    with RenderWriter(folder, **options) as writer, progress, torch.no_grad():
-        for index, view in enumerate(views):
-            splats = avatar.head(view.camera, view.expression, view.head_pose, view.torso)
-            drawn = render(view.camera, splats, background, pipeline=config.pipeline)
+    with RenderWriter(folder, **options) as writer, progress:
+        for index, (view, drawn) in enumerate(draw_views(avatar.head, views, config.pipeline)):
             scores = writer.write(index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id)
             progress.update(**({"PSNR": float(scores.psnr)} if scores else {}))
     means = writer.means()

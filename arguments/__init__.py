@@ -10,6 +10,7 @@ from arguments.params import (
     RenderConfig,
     RenderParams,
     RunParams,
+    StartParams,
     TrainConfig,
 )
 from arguments.schedule import rescale_schedule
@@ -25,6 +26,7 @@ __all__ = [
     "RenderParams",
     "RunParams",
     "ScoringParams",
+    "StartParams",
     "TrainConfig",
     "load_config",
     "parse_metrics_args",

@@ -21,10 +21,12 @@ from arguments import presets
 from arguments.config_file import load_config
 from arguments.params import (
     RENDER_GROUPS,
+    RETIRED,
     TRAIN_GROUPS,
     NetworkParams,
     RenderConfig,
     RenderParams,
+    StartParams,
     TrainConfig,
 )
 from arguments.schedule import option_values, replace_options, rescale_schedule
@@ -50,7 +52,7 @@ def parse_train_args(argv: list[str] | None = None) -> TrainConfig:
     for name in TRAIN_GROUPS:
         check_ranges(getattr(config, name))
     check_model(config.model, config.network)
-    check_optimization(config.optimization, config.network)
+    check_optimization(config.optimization, config.start)
     check_run(config)
     return config
 
@@ -115,7 +117,8 @@ def _resumed_config(given: dict[str, Any]) -> TrainConfig:
     --iterations moves the end and no milestone, so that the run goes on exactly.
     """
     stored = stored_config(given.get("model_path"))
-    fixed = {"preset", "is_debug", "sh_degree", *(option.name for option in fields(NetworkParams))}
+    sizes = (*fields(NetworkParams), *fields(StartParams))
+    fixed = {"preset", "is_debug", "sh_degree", *(option.name for option in sizes)}
     before = option_values(stored)
     for name in sorted(fixed.intersection(given)):
         if given[name] != before[name]:
@@ -164,12 +167,27 @@ def build_parser(program: str, usage: str, description: str, groups: dict[str, t
         epilog="A switch works as --quiet, --no-quiet and --quiet True|False. "
         + "What is marked * follows --iterations unless given itself." * (groups is TRAIN_GROUPS),
     )
-    for group in groups.values():
-        title, _, description = group.__doc__.partition(": ")
-        section = parser.add_argument_group(title, description[:1].upper() + description[1:])
-        for option in fields(group):
+    for title, description, options in help_sections(groups):
+        section = parser.add_argument_group(title, description)
+        for option, group in options:
             _add_flag(section, option, is_inherited=groups is RENDER_GROUPS and group is not RenderParams)
     return parser
+
+
+def help_sections(groups: dict[str, type]) -> list[tuple[str, str, list[tuple[Field, type]]]]:
+    """Title, description and options of every section of --help; the last one holds the experiments."""
+    sections, experiments = [], []
+    for group in groups.values():
+        title, _, description = group.__doc__.partition("\n")[0].partition(": ")
+        options = [(option, group) for option in fields(group)]
+        experiments += [pair for pair in options if pair[0].metadata["is_experiment"]]
+        usual = [pair for pair in options if not pair[0].metadata["is_experiment"]]
+        sections.append((title, description[:1].upper() + description[1:], usual))
+    if experiments:
+        sections.append(
+            ("Experiments", "Test the paper's own claims; nobody needs them for an avatar.", experiments)
+        )
+    return sections
 
 
 def _add_flag(section, option: Field, is_inherited: bool) -> None:
@@ -186,16 +204,27 @@ def _add_flag(section, option: Field, is_inherited: bool) -> None:
         )
     elif typing.get_origin(kind) is tuple:
         convert, metavar = _CONVERTERS[typing.get_args(kind)[0]]
-        section.add_argument(*names, nargs="+", action=_Tuple, type=convert, metavar=metavar, help=help)
+        section.add_argument(*names, nargs="+", action=_List, convert=convert, metavar=metavar, help=help)
     else:
         convert, metavar = _CONVERTERS[kind]
         section.add_argument(*names, type=convert, metavar=metavar, help=help)
 
 
-class _Tuple(argparse.Action):
+class _List(argparse.Action):
+    """Values with blanks or, numbers only, commas between them; iteration numbers are sorted."""
+
+    def __init__(self, *args, convert, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._convert = convert
+
     def __call__(self, parser, namespace, values, option_string=None):
-        is_milestones = self.type is _integer
-        setattr(namespace, self.dest, tuple(sorted(set(values)) if is_milestones else values))
+        if self._convert in (_integer, _number):
+            values = [word for value in values for word in value.split(",") if word]
+        try:
+            items = [self._convert(value) for value in values]
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+        setattr(namespace, self.dest, tuple(sorted(set(items)) if self._convert is _integer else items))
 
 
 # Every frame is rendered once, so nothing is kept: flags of train.py that render.py only accepts.
@@ -260,6 +289,8 @@ def parse_flags(parser: Parser, argv: list[str] | None, groups: dict[str, type])
         word = next((u for u in unknown if u.startswith("-")), unknown[0])
         if not word.startswith("-"):
             raise UserError(f"unexpected argument '{word}'; see --help")
+        if word.partition("=")[0].removeprefix("--") in RETIRED:
+            raise UserError(f"{word}: no such option any more; it brought nothing, see docs/experiments.md")
         known = [f"--{option.name}" for group in groups.values() for option in fields(group)]
         close = difflib.get_close_matches(word.partition("=")[0], known, n=1)
         raise UserError(

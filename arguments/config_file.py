@@ -10,11 +10,11 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from arguments.params import TRAIN_GROUPS, TrainConfig
+from arguments.params import RETIRED, TRAIN_GROUPS, TrainConfig
 from arguments.validation import check_ranges
 from utils.errors import UserError
 from utils.json_files import write_json
@@ -32,18 +32,37 @@ def save_config(config: TrainConfig, path: Path | str, versions: Mapping[str, st
 def load_config(path: Path | str) -> TrainConfig:
     """Read what `save_config` wrote. Raises UserError with one line naming file and option."""
     document = _read_json(Path(path))
+    stored = _stored_values(document, path)
     notes: list[str] = []
-    groups = {}
-    for name, group in TRAIN_GROUPS.items():
-        stored = document.get(name, {})
-        if not isinstance(stored, dict):
-            raise UserError(f"{path}: {name}: expected an object, found {_kind(stored)}")
-        groups[name] = _read_group(group, name, stored, path, notes)
-    given = document.get("given", [])
+    groups = {name: _read_group(name, stored, path, notes) for name in TRAIN_GROUPS}
     known = {option.name for group in TRAIN_GROUPS.values() for option in fields(group)}
+    for name in sorted(stored.keys() - known):
+        if name not in RETIRED:
+            notes.append(f"{path}: {stored[name].where} is unknown to this version, left out")
+        elif stored[name].value != RETIRED[name]:
+            notes.append(
+                f"{path}: {stored[name].where} was an experiment and is gone; a model needs it no more"
+            )
+    given = document.get("given", [])
     if not isinstance(given, list):
         raise UserError(f"{path}: given: expected a list of option names, found {_kind(given)}")
     return TrainConfig(**groups, given=frozenset(known.intersection(map(str, given))), notes=tuple(notes))
+
+
+class _Stored(NamedTuple):
+    where: str
+    value: Any
+
+
+def _stored_values(document: dict, path: Path | str) -> dict[str, _Stored]:
+    """Every option by its name alone: names are unique, and the group of one may differ between versions."""
+    stored = {}
+    for name in TRAIN_GROUPS:
+        group = document.get(name, {})
+        if not isinstance(group, dict):
+            raise UserError(f"{path}: {name}: expected an object, found {_kind(group)}")
+        stored |= {key: _Stored(f"{name}.{key}", value) for key, value in group.items()}
+    return stored
 
 
 def _read_json(path: Path) -> dict:
@@ -62,16 +81,15 @@ def _read_json(path: Path) -> dict:
     return document
 
 
-def _read_group(group: type, name: str, stored: dict, path, notes: list[str]):
+def _read_group(name: str, stored: dict[str, _Stored], path: Path | str, notes: list[str]) -> Any:
     values = {}
-    for option in fields(group):
+    for option in fields(TRAIN_GROUPS[name]):
         if option.name in stored:
-            values[option.name] = _convert(stored[option.name], option.type, f"{path}: {name}.{option.name}")
+            where, value = stored[option.name]
+            values[option.name] = _convert(value, option.type, f"{path}: {where}")
         else:
             notes.append(f"{path}: {name}.{option.name} is missing, taken as {option.default}")
-    for unknown in sorted(set(stored) - set(values)):
-        notes.append(f"{path}: {name}.{unknown} is unknown to this version, left out")
-    result = replace(group(), **values)
+    result = TRAIN_GROUPS[name](**values)
     check_ranges(result, where=f"{path}: {name}.")
     return result
 

@@ -20,12 +20,18 @@ def option(
     *,
     unit: str = "",
     short: str = "",
-    low: float | None = None,  # smallest value allowed
-    high: float | None = None,  # largest value allowed
-    shown: str = "",  # how help shows a default that says nothing by itself
-    rescaled: bool = False,  # an iteration number that follows --iterations
+    low: float | None = None,
+    high: float | None = None,
+    shown: str = "",
+    rescaled: bool = False,
+    is_experiment: bool = False,
 ) -> Any:
-    """Declare one option; see `command_line.py` and `validation.py` for what each property does."""
+    """Declare one option; see `command_line.py` and `validation.py` for what each property does.
+
+    `low`, `high`: smallest and largest value allowed. `shown`: how help shows a default that says nothing by
+    itself. `rescaled`: an iteration number that follows --iterations. `is_experiment`: tests a claim of the
+    paper; help lists it apart from what a user needs.
+    """
     return field(
         default=default,
         metadata={
@@ -36,6 +42,7 @@ def option(
             "high": high,
             "shown": shown,
             "rescaled": rescaled,
+            "is_experiment": is_experiment,
         },
     )
 
@@ -92,7 +99,7 @@ class ModelParams:
 
 @dataclass(frozen=True)
 class NetworkParams:
-    """Networks: sizes that are fixed once training has begun."""
+    """Networks: sizes and parts of the head, fixed once training has begun."""
 
     deformation_depth: int = option(
         8, "layers of the motion deformation field", unit="layers", low=1, high=64
@@ -102,11 +109,7 @@ class NetworkParams:
         10, "frequencies of the positional encoding of the means", low=0, high=30
     )
     num_derivations: int = option(
-        4, "rotations per Gaussian that send it to the tri-plane (K)", low=1, high=64
-    )
-    flat_tau: bool = option(
-        False,
-        "optimise the rotations tau in R^4 by plain Adam, not on S^3, to compare; not the published method",
+        4, "rotations per Gaussian that send it to the tri-plane (K)", low=1, high=64, is_experiment=True
     )
     triplane_resolution: int = option(64, "side of each feature plane", unit="texels", low=2)
     triplane_channels: int = option(
@@ -114,17 +117,22 @@ class NetworkParams:
     )
     decoder_width: int = option(64, "width of the opacity and colour decoders", unit="units", low=1)
     geometry_features: int = option(32, "features handed from the opacity to the colour decoder", low=1)
+    flat_tau: bool = option(
+        False,
+        "optimise the rotations tau in R^4 by plain Adam, not on S^3, to compare; not the published method",
+        is_experiment=True,
+    )
     expression_gain: float = option(
         1.0, "factor on the expression coefficients, to learn them sooner; not the published method", low=1e-6
+    )
+    pose_conditioning: bool = option(
+        False,
+        "let the deformation see the head pose too, so that the torso follows; not the published method",
     )
     num_blendshapes: int = option(
         0,
         "offsets of its own that a Gaussian has and the driving signal blends; not the published method",
         low=0,
-    )
-    pose_conditioning: bool = option(
-        False,
-        "let the deformation see the head pose too, so that the torso follows; not the published method",
     )
     torso_membership: bool = option(
         False,
@@ -140,16 +148,18 @@ class NetworkParams:
         "learn with the torso's own motion (torso_transform in the data) and predict it from the head's pose "
         "when rendering; off where the data have none; not the published method",
     )
-    start_in_hull: bool = option(
-        False,
-        "start inside the visual hull of the mattes, not in the whole cube; not the published method",
-    )
+
+
+@dataclass(frozen=True)
+class StartParams:
+    """Start: where the first Gaussians are."""
+
+    initial_gaussians: int = option(10_000, "Gaussians at the start", unit="Gaussians", low=1)
     start_on_surface: bool = option(
         False,
-        "start on the front of the outline, blown up like a balloon: novel views hold together; "
-        "goes before --start_in_hull; not the published method",
+        "start on the front of the outline, blown up like a balloon, not in the whole cube: novel views hold "
+        "together; not the published method",
     )
-    initial_gaussians: int = option(10_000, "Gaussians at the start", unit="Gaussians", low=1)
 
 
 @dataclass(frozen=True)
@@ -209,6 +219,7 @@ class OptimizationParams:
         False,
         "cloned and split Gaussians draw new rotations tau, to compare with inheriting them; "
         "not the published method",
+        is_experiment=True,
     )
     opacity_lr: float = option(0.05, "learning rate of the per-Gaussian opacity offset", low=0)
     opacity_mlp_lr: float = option(1e-4, "learning rate of the opacity decoder", low=0)
@@ -220,12 +231,6 @@ class OptimizationParams:
     rotation_lr: float = option(1e-3, "learning rate of the rotations", low=0)
     percent_dense: float = option(
         0.01, "share of the scene extent above which Gaussians are split, not cloned", low=0
-    )
-    pose_refinement_lr: float = option(
-        0.0,
-        "learning rate of small corrections of the training frames' poses (radians, world units); 0 = off; "
-        "not the published method",
-        low=0,
     )
     expression_noise: float = option(
         0.0,
@@ -279,7 +284,10 @@ class OptimizationParams:
     )
     min_opacity: float = option(0.005, "decoded opacity below which a Gaussian is pruned", low=0, high=1)
     max_screen_size: float = option(
-        20.0, "screen radius above which a Gaussian is pruned; 0 = off", unit="pixels", low=0
+        0.0,
+        "screen radius above which a Gaussian is pruned, once opacities were reset; 0 = off",
+        unit="pixels",
+        low=0,
     )
     max_gaussians: int = option(
         0, "upper limit of the number of Gaussians; 0 = none", unit="Gaussians", low=0
@@ -368,13 +376,14 @@ class TrainConfig:
 
     model: ModelParams = ModelParams()
     network: NetworkParams = NetworkParams()
+    start: StartParams = StartParams()
     pipeline: PipelineParams = PipelineParams()
     optimization: OptimizationParams = OptimizationParams()
     run: RunParams = RunParams()
-    given: frozenset[str] = frozenset()  # options that stood on a command line of this run
-    notes: tuple[str, ...] = field(
-        default=(), compare=False
-    )  # what the log should say about how values came about
+    # Options that stood on a command line of this run.
+    given: frozenset[str] = frozenset()
+    # What the log should say about how values came about.
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -392,8 +401,13 @@ class RenderConfig:
 TRAIN_GROUPS = {
     "model": ModelParams,
     "network": NetworkParams,
+    "start": StartParams,
     "pipeline": PipelineParams,
     "optimization": OptimizationParams,
     "run": RunParams,
 }
 RENDER_GROUPS = {"render": RenderParams, "model": ModelParams, "pipeline": PipelineParams}
+
+# Experiments without gain whose options are gone; docs/experiments.md has what they brought. Each with the
+# value at which it did nothing, so that an old config that did not use it needs no word.
+RETIRED = {"start_in_hull": False, "pose_refinement_lr": 0.0}

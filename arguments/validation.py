@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from arguments.params import ModelParams, NetworkParams, OptimizationParams, TrainConfig
+from arguments.params import ModelParams, NetworkParams, OptimizationParams, StartParams, TrainConfig
 from arguments.presets import PRESETS
 from utils.errors import UserError
 
@@ -58,7 +58,7 @@ def check_model(model: ModelParams, network: NetworkParams) -> None:
         )
 
 
-def check_optimization(optimization: OptimizationParams, network: NetworkParams) -> None:
+def check_optimization(optimization: OptimizationParams, start: StartParams) -> None:
     """Refuse learning rates and limits that do not fit together."""
     for name in ("position", "deformation", "triplane", "tau"):
         first, last = getattr(optimization, f"{name}_lr_init"), getattr(optimization, f"{name}_lr_final")
@@ -67,10 +67,10 @@ def check_optimization(optimization: OptimizationParams, network: NetworkParams)
                 f"--{name}_lr_final {last:g}: must be 0 if and only if --{name}_lr_init is ({first:g}); "
                 "rates between them fall exponentially"
             )
-    if 0 < optimization.max_gaussians < network.initial_gaussians:
+    if 0 < optimization.max_gaussians < start.initial_gaussians:
         raise UserError(
             f"--max_gaussians {optimization.max_gaussians}: must be at least --initial_gaussians "
-            f"{network.initial_gaussians}, or 0 for no limit"
+            f"{start.initial_gaussians}, or 0 for no limit"
         )
 
 

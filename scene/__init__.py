@@ -2,5 +2,6 @@
 programs."""
 
 from scene.avatar import Avatar, load_avatar
+from scene.views import Drive
 
-__all__ = ["Avatar", "load_avatar"]
+__all__ = ["Avatar", "Drive", "load_avatar"]

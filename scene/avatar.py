@@ -2,8 +2,8 @@
 camera, a background.
 
 avatar = load_avatar("output/id1")
-expression = avatar.expression(jawOpen=0.6)
-splats = avatar.head(avatar.camera, expression)
+drive = Drive(avatar.expression(jawOpen=0.6))
+splats = avatar.head(avatar.camera, drive)
 image = render(avatar.camera, splats, avatar.background).image   # [3, H, W]
 """
 
@@ -21,7 +21,8 @@ from utils.checkpoint import find_iteration, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
 MODEL_FOLDER = "model"
-SAVED_AS_HALF = {"gaussians.blendshapes", "triplane.planes"}  # most of the file; loaded as float32 again
+# Most of the file; loaded as float32 again.
+SAVED_AS_HALF = {"gaussians.blendshapes", "triplane.planes"}
 
 
 @dataclass(frozen=True)

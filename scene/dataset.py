@@ -21,12 +21,15 @@ from torch import Tensor
 from scene.cameras import Camera
 from scene.dataset_readers import Clip, FrameRecord
 from scene.image_checks import decode_image, head_pixels
+from scene.views import Drive
 from utils.errors import UserError
 
 DIVISORS = (1, 2, 4, 8)
 DECODER_THREADS = min(8, os.cpu_count() or 1)
-AHEAD = 8  # frames that may wait decoded beside the cache
-MEMORY_SHARE = 0.5  # of the free memory, unless a budget is given
+# Frames that may wait decoded beside the cache.
+AHEAD = 8
+# What the cache may take of the free memory, unless a budget is given.
+MEMORY_SHARE = 0.5
 
 
 class Frame(NamedTuple):
@@ -39,6 +42,11 @@ class Frame(NamedTuple):
     image: Tensor  # [3, H, W] float32 in [0, 1], on the background
     matte: Tensor  # [H, W] float32 in [0, 1]
     torso: Tensor | None = None  # [4, 4] the torso's own motion, where the data have it
+
+    @property
+    def drive(self) -> Drive:
+        """All that is known of what moved the head."""
+        return Drive(self.expression, self.camera.world_to_camera, self.torso)
 
 
 def resolve_size(width: int, height: int, resolution: int) -> tuple[int, int]:
@@ -136,6 +144,12 @@ class FrameDataset:
         self._pending: OrderedDict[int, Future] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def drives(self) -> Iterator[Drive]:
+        """What moved the head in every frame, without decoding any."""
+        for expression, camera, torso in zip(self.expressions, self.cameras, self.torsos, strict=True):
+            yield Drive(expression, camera.world_to_camera, torso)
 
     @property
     def frame_bytes(self) -> int:

@@ -2,91 +2,122 @@
 
 Raw values; what the renderer sees is activated in `head_model.py`. `gather_rows` is the one way in which the
 number of Gaussians changes, so that parameters, optimizer moments and statistics can never fall out of step.
+A new tensor is one line of TENSORS (and a learning rate in `optimization.py`).
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import geoopt
 import torch
 from torch import Tensor, nn
 
+from arguments import NetworkParams
 from scene.blendshapes import OFFSET_SIZE
 from scene.derivation import initial_tau
 from scene.torso import initial_membership
 from simple_knn._C import distCUDA2
 
 
-class GaussianModel(nn.Module):
-    """N Gaussians: `xyz` [N, 3], `log_scale` [N, 3], `rotation` [N, 4] (wxyz, not normalised), `tau` [N, K,
-    4] on (S^3)^K, `opacity_offset` [N] (added to the decoded opacity logit), `blendshapes` [N, B, 14] (B may
-    be 0), `torso_logit` [N, 1] (how far it belongs to the torso; [N, 0] without)."""
+class Start(NamedTuple):
+    """What the first values are made from."""
 
-    def __init__(
-        self,
-        xyz: Tensor,
-        log_scale: Tensor,
-        rotation: Tensor,
-        tau: Tensor,
-        opacity_offset: Tensor,
-        blendshapes: Tensor,
-        torso_logit: Tensor,
-    ) -> None:
+    xyz: Tensor  # [N, 3]
+    sizes: NetworkParams
+    generator: torch.Generator | None
+
+
+class RowTensor(NamedTuple):
+    """A tensor with a row per Gaussian: the shape of a row, and the first values."""
+
+    row_shape: Callable[[NetworkParams], tuple[int, ...]]
+    first_values: Callable[[Start], Tensor]
+    manifold: geoopt.Manifold | None = None
+
+
+def _neighbour_scale(start: Start) -> Tensor:  # [N, 3]
+    """As wide as the RMS distance to the 3 nearest neighbours."""
+    squared_distance = distCUDA2(start.xyz).clamp_min(1e-10)  # [N]
+    return 0.5 * squared_distance.log()[:, None].expand(-1, 3).clone()
+
+
+def _identity_rotation(start: Start) -> Tensor:  # [N, 4]
+    rotation = torch.zeros(len(start.xyz), 4)
+    rotation[:, 0] = 1
+    return rotation
+
+
+def _small_blendshapes(start: Start) -> Tensor:  # [N, B, 14]
+    """Not zero: with zero bases the blend weights would get no gradient."""
+    size = len(start.xyz), start.sizes.num_blendshapes, OFFSET_SIZE
+    return 1e-3 * torch.randn(size, generator=start.generator)
+
+
+def _torso_logit(start: Start) -> Tensor:  # [N, 1 or 0]
+    return initial_membership(start.xyz)[:, : int(start.sizes.torso_membership)]
+
+
+# In this order random numbers are drawn.
+TENSORS = {
+    "xyz": RowTensor(lambda sizes: (3,), lambda start: start.xyz),
+    "log_scale": RowTensor(lambda sizes: (3,), _neighbour_scale),
+    # A quaternion, wxyz, not normalised.
+    "rotation": RowTensor(lambda sizes: (4,), _identity_rotation),
+    # K rotations, on (S^3)^K.
+    "tau": RowTensor(
+        lambda sizes: (sizes.num_derivations, 4),
+        lambda start: initial_tau(len(start.xyz), start.sizes.num_derivations, start.generator),
+        geoopt.Sphere(),
+    ),
+    # Added to the decoded logit of the opacity.
+    "opacity_offset": RowTensor(lambda sizes: (), lambda start: torch.zeros(len(start.xyz))),
+    "blendshapes": RowTensor(lambda sizes: (sizes.num_blendshapes, OFFSET_SIZE), _small_blendshapes),
+    # How far a Gaussian belongs to the torso.
+    "torso_logit": RowTensor(lambda sizes: (int(sizes.torso_membership),), _torso_logit),
+}
+
+
+class GaussianModel(nn.Module):
+    """N Gaussians: a parameter [N, ...] for every name of TENSORS."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
         super().__init__()
-        self.xyz = nn.Parameter(xyz)
-        self.log_scale = nn.Parameter(log_scale)
-        self.rotation = nn.Parameter(rotation)
-        self.tau = geoopt.ManifoldParameter(tau, manifold=geoopt.Sphere())
-        self.opacity_offset = nn.Parameter(opacity_offset)
-        self.blendshapes = nn.Parameter(blendshapes)
-        self.torso_logit = nn.Parameter(torso_logit)
+        assert tensors.keys() == TENSORS.keys()
+        for name, kind in TENSORS.items():
+            setattr(self, name, _parameter(tensors[name], kind.manifold))
 
     def __len__(self) -> int:
         return self.xyz.shape[0]
 
     @classmethod
-    def empty(
-        cls, num_gaussians: int, num_derivations: int, num_blendshapes: int = 0, has_torso: bool = False
-    ) -> "GaussianModel":
-        """Uninitialised rows of the right shapes, to load a state dict into."""
-        shapes = ((3,), (3,), (4,), (num_derivations, 4), (), (num_blendshapes, OFFSET_SIZE), (has_torso,))
-        return cls(*(torch.zeros(num_gaussians, *shape) for shape in shapes))
+    def empty(cls, num_gaussians: int, sizes: NetworkParams) -> "GaussianModel":
+        """Zeros of the right shapes, to load a state dict into."""
+        return cls({name: torch.zeros(num_gaussians, *t.row_shape(sizes)) for name, t in TENSORS.items()})
 
     @classmethod
     def in_cube(
         cls,
         num_gaussians: int,
-        num_derivations: int,
         half_side: float,
+        sizes: NetworkParams,
         generator: torch.Generator | None = None,
-        num_blendshapes: int = 0,
-        has_torso: bool = False,
     ) -> "GaussianModel":
-        """Points uniform in the cube [-half_side, half_side]^3; isotropic scales from the 3 nearest
-        neighbours."""
+        """Points uniform in the cube [-half_side, half_side]^3."""
         xyz = half_side * (2 * torch.rand(num_gaussians, 3, generator=generator) - 1)
-        return cls.from_points(xyz, num_derivations, generator, num_blendshapes, has_torso)
+        return cls.from_points(xyz, sizes, generator)
 
     @classmethod
     def from_points(
-        cls,
-        xyz: Tensor,
-        num_derivations: int,
-        generator: torch.Generator | None = None,
-        num_blendshapes: int = 0,
-        has_torso: bool = False,
+        cls, xyz: Tensor, sizes: NetworkParams, generator: torch.Generator | None = None
     ) -> "GaussianModel":
-        """Gaussians at given places [N, 3], as wide as the RMS distance to the 3 nearest neighbours."""
-        squared_distance = distCUDA2(xyz).clamp_min(1e-10)  # [N]
-        log_scale = 0.5 * squared_distance.log()[:, None].expand(-1, 3).clone()
-        rotation = torch.zeros(len(xyz), 4)
-        rotation[:, 0] = 1
-        tau = initial_tau(len(xyz), num_derivations, generator)
-        # Not zero: with zero bases the blend weights would get no gradient.
-        blendshapes = 1e-3 * torch.randn(len(xyz), num_blendshapes, OFFSET_SIZE, generator=generator)
-        torso_logit = initial_membership(xyz) if has_torso else xyz.new_zeros(len(xyz), 0)
-        return cls(xyz, log_scale, rotation, tau, torch.zeros(len(xyz)), blendshapes, torso_logit)
+        """Gaussians at given places [N, 3], isotropic, as wide as the RMS distance to the 3 nearest
+        neighbours."""
+        start = Start(xyz, sizes, generator)
+        return cls({name: tensor.first_values(start) for name, tensor in TENSORS.items()})
 
     def flatten_tau_(self) -> None:
         """Let tau live in R^4, where the Riemannian optimiser is plain Adam: what S^3 is compared with."""
-        self.tau = geoopt.ManifoldParameter(self.tau.detach(), manifold=geoopt.Euclidean())
+        self.tau = _parameter(self.tau.detach(), geoopt.Euclidean())
 
     @torch.no_grad()
     def gather_rows(self, rows: Tensor) -> dict[str, Tensor]:
@@ -95,13 +126,12 @@ class GaussianModel(nn.Module):
 
     def replace_(self, tensors: dict[str, Tensor]) -> None:
         """Put other rows in place: new parameters of the same kinds, for all names at once."""
-        assert tensors.keys() == dict(self.named_parameters()).keys(), (
-            "every per-Gaussian tensor must be replaced"
-        )
-        self.xyz = nn.Parameter(tensors["xyz"])
-        self.log_scale = nn.Parameter(tensors["log_scale"])
-        self.rotation = nn.Parameter(tensors["rotation"])
-        self.tau = geoopt.ManifoldParameter(tensors["tau"], manifold=self.tau.manifold)
-        self.opacity_offset = nn.Parameter(tensors["opacity_offset"])
-        self.blendshapes = nn.Parameter(tensors["blendshapes"])
-        self.torso_logit = nn.Parameter(tensors["torso_logit"])
+        assert tensors.keys() == TENSORS.keys(), "every per-Gaussian tensor must be replaced"
+        for name, tensor in tensors.items():
+            setattr(self, name, _parameter(tensor, getattr(getattr(self, name), "manifold", None)))
+
+
+def _parameter(tensor: Tensor, manifold: geoopt.Manifold | None) -> nn.Parameter:
+    if manifold is None:
+        return nn.Parameter(tensor)
+    return geoopt.ManifoldParameter(tensor, manifold=manifold)

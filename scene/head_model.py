@@ -1,4 +1,4 @@
-"""GaussianHead: expression and camera in, splats to draw out.
+"""GaussianHead: camera and drive in, splats to draw out.
 
 canonical Gaussians -> deformation by the expression -> K doppelgangers -> tri-plane features -> opacity and
 colour. Nothing here knows how splats are drawn, and drawing changes nothing here: `forward` is pure.
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from arguments import NetworkParams
 from diff_gaussian_rasterization import Splats
 from scene.blendshapes import Blendshapes
 from scene.cameras import Camera
@@ -19,35 +20,25 @@ from scene.derivation import derive
 from scene.gaussian_model import GaussianModel
 from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.triplane import TriPlane
+from scene.views import Drive
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """All sizes that a saved model needs to be built again."""
+@dataclass(frozen=True, kw_only=True)
+class Architecture(NetworkParams):
+    """All that a saved model needs to be built again: sizes and parts that the options ask for, and what the
+    clip decides. `torso_tracking` here: the torso's own motion is in the driving signal."""
 
     expression_size: int
-    half_side: float  # world; half the side of the cube that holds the head, also the scene extent
+    # World units; half the side of the cube that holds the head, also the scene extent.
+    half_side: float
     sh_degree: int = 3
-    deformation_depth: int = 8
-    deformation_width: int = 256
-    position_frequencies: int = 10
-    num_derivations: int = 4
-    triplane_resolution: int = 64
-    triplane_channels: int = 32
-    decoder_width: int = 64
-    geometry_features: int = 32
-    # Departures from the published method:
-    flat_tau: bool = False  # tau in R^4, normalised where it is used
-    expression_gain: float = 1.0  # factor on the coefficients on their way into the networks
-    pose_conditioning: bool = False  # the driving signal holds the head pose too
-    num_blendshapes: int = 0  # offsets of its own that each Gaussian has
-    torso_membership: bool = False  # each Gaussian learns how far it follows the torso, not the head
-    torso_tracking: bool = False  # the torso's own motion is known, and in the driving signal
-    torso_prediction: bool = False  # and where it is not, the head's pose predicts it
 
 
 POSE_CODE_SIZE = 12
-POSE_GAIN = 10.0  # a talking head turns and moves by about 0.1 (radians, world units)
+# Written first into a model's file.
+_OF_THE_CLIP = ("expression_size", "half_side", "sh_degree")
+# A talking head turns and moves by about 0.1 (radians, world units).
+POSE_GAIN = 10.0
 
 
 class GaussianHead(nn.Module):
@@ -78,29 +69,18 @@ class GaussianHead(nn.Module):
         )
         self.blendshapes = Blendshapes(signal_size, a.num_blendshapes) if a.num_blendshapes else None
 
-    def forward(
-        self,
-        camera: Camera,
-        expression: Tensor,
-        head_pose: Tensor | None = None,
-        torso: Tensor | None = None,
-        noise: Tensor | None = None,
-    ) -> Splats:
-        """The splats of one expression [E] as seen from `camera` (colour and opacity hold for this view).
+    def forward(self, camera: Camera, drive: Drive) -> Splats:
+        """The splats of a driven head as seen from `camera` (colour and opacity hold for this view).
 
-        `head_pose` [3 or 4, 4] is the world-to-camera pose in which the head was *filmed*: with
-        `pose_conditioning` or `torso_membership` the torso follows it, wherever one looks from; None is the
-        mean pose of the clip. `torso` [4, 4] is the torso's own motion (scene/torso.py); None is what the
-        head pose predicts, or rest. Models without these ignore them. `noise` [D] is added to the driving
-        signal, in training.
+        What a model has no part for is ignored: `head_pose` and `torso` by most.
         """
-        torso = self._torso(head_pose, torso)
+        drive = self._known(drive)
         gaussians = self.gaussians
         xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
         opacity_offset, blend = gaussians.opacity_offset, None
         if self.deforms:
-            signal = self.driving_signal(expression, head_pose, torso)  # [D]
-            signal = signal if noise is None else signal + noise
+            signal = self._signal(drive)  # [D]
+            signal = signal if drive.noise is None else signal + drive.noise
             offsets = [self.deformation(xyz, signal)]
             if self.blendshapes is not None:
                 blend = self.blendshapes(gaussians.blendshapes, signal)
@@ -114,8 +94,8 @@ class GaussianHead(nn.Module):
                 )
         tau = F.normalize(gaussians.tau, dim=-1) if self.architecture.flat_tau else gaussians.tau
         features = self.triplane(derive(xyz, tau))  # [N, C]
-        if self.architecture.torso_membership and head_pose is not None:
-            motion = torso_motion(head_pose, self.mean_pose, torso)
+        if self.architecture.torso_membership and drive.head_pose is not None:
+            motion = torso_motion(drive.head_pose, self.mean_pose, drive.torso)
             membership = torch.sigmoid(gaussians.torso_logit)
             xyz, rotation = follow_torso(xyz, rotation, membership, motion)
         directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
@@ -128,24 +108,26 @@ class GaussianHead(nn.Module):
             sh=decoded.sh if blend is None else _with_dc_offset(decoded.sh, blend.color),
         )
 
-    def driving_signal(
-        self, expression: Tensor, head_pose: Tensor | None = None, torso: Tensor | None = None
-    ) -> Tensor:
-        """What moves the Gaussians: [D]. No coefficient is divided by its spread: many hardly vary."""
-        parts = [self.architecture.expression_gain * expression]
+    def driving_signal(self, drive: Drive) -> Tensor:
+        """What moves the Gaussians, without noise: [D]."""
+        return self._signal(self._known(drive))
+
+    def _signal(self, drive: Drive) -> Tensor:
+        """No coefficient is divided by its spread: many hardly vary."""
+        parts = [self.architecture.expression_gain * drive.expression]
         if self.architecture.pose_conditioning:
-            parts.append(self._offset(head_pose, self.mean_pose))
+            parts.append(self._offset(drive.head_pose, self.mean_pose))
         if self.architecture.torso_tracking:
-            at_rest = torch.eye(4, device=expression.device)[:3]
-            parts.append(self._offset(self._torso(head_pose, torso), at_rest))
+            at_rest = torch.eye(4, device=drive.expression.device)[:3]
+            parts.append(self._offset(drive.torso, at_rest))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
-    def _torso(self, head_pose: Tensor | None, torso: Tensor | None) -> Tensor | None:
-        """The torso's motion as far as this model uses it: as given, else predicted, else None."""
-        a = self.architecture
-        if torso is None and head_pose is not None and a.torso_prediction:
-            return predicted_torso(head_pose, self.mean_pose, self.torso_map)
-        return torso if a.torso_tracking else None
+    def _known(self, drive: Drive) -> Drive:
+        """The drive with the torso as far as this model uses it: given, else predicted, else None."""
+        torso = drive.torso if self.architecture.torso_tracking else None
+        if drive.torso is None and drive.head_pose is not None and self.architecture.torso_prediction:
+            torso = predicted_torso(drive.head_pose, self.mean_pose, self.torso_map)
+        return drive._replace(torso=torso)
 
     @staticmethod
     def _offset(pose: Tensor | None, usual: Tensor) -> Tensor:  # [12]
@@ -155,8 +137,9 @@ class GaussianHead(nn.Module):
 
     def metadata(self) -> dict:
         """What, besides the weights, makes this model: enough for `from_state` to build it again."""
+        sizes = asdict(self.architecture)
         return {
-            "architecture": asdict(self.architecture),
+            "architecture": {name: sizes[name] for name in (*_OF_THE_CLIP, *sizes)},
             "active_sh_degree": self.active_sh_degree,
             "deforms": self.deforms,
         }
@@ -165,12 +148,7 @@ class GaussianHead(nn.Module):
     def from_state(cls, state: dict[str, Tensor], metadata: dict) -> "GaussianHead":
         """Build a head from `state_dict()` and `metadata()`."""
         architecture = Architecture(**metadata["architecture"])
-        gaussians = GaussianModel.empty(
-            len(state["gaussians.xyz"]),
-            architecture.num_derivations,
-            architecture.num_blendshapes,
-            architecture.torso_membership,
-        )
+        gaussians = GaussianModel.empty(len(state["gaussians.xyz"]), architecture)
         head = cls(architecture, gaussians)
         head.load_state_dict(state)
         head.active_sh_degree = metadata["active_sh_degree"]

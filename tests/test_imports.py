@@ -1,6 +1,6 @@
 """Imports go one way, dependencies are declared, and no path of somebody's machine is committed.
 
-scripts -> training, scoring -> scene, gaussian_renderer -> utils        submodules: packages of their own
+scripts -> training -> rendering -> scene, gaussian_renderer -> utils        submodules: packages of their own
 """
 
 import ast
@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "arguments": {"utils"},
     "gaussian_renderer": {"arguments", "utils", *PACKAGES},
     "scene": {"arguments", "utils", *PACKAGES},
-    "training": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
+    "rendering": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
+    "training": {"arguments", "gaussian_renderer", "rendering", "scene", "utils", *PACKAGES},
     "scoring": {"arguments", "scene", "utils"},
     "preparation": {"scene", "utils"},
     RASTERIZER: set(),

@@ -7,22 +7,16 @@ what libraries and optimizers make at their first use is there.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from scene.head_model import GaussianHead
-from training.training_view import TrainingView
+from scene.views import Drive, HeadView, SideView
+from training.step import StepResult
 
-RECORD_AGAIN = 500  # steps; the rasterizer's lists, which a graph keeps as they were, may have grown since
-
-
-class StepResult(NamedTuple):
-    """What a step tells the log."""
-
-    loss: Tensor  # []
-    image: Tensor  # [3, H, W]
+# Steps; the rasterizer's lists, which a graph keeps as they were, may have grown since.
+RECORD_AGAIN = 500
 
 
 class CapturedStep:
@@ -33,18 +27,19 @@ class CapturedStep:
     """
 
     def __init__(
-        self, step: Callable[[TrainingView, bool], StepResult], head: GaussianHead, is_enabled: bool
+        self, step: Callable[[HeadView, bool], StepResult], head: GaussianHead, is_enabled: bool
     ) -> None:
         self._step = step
         self._head = head
         self._is_enabled = is_enabled
-        self._kind: tuple | None = None  # of the step that the graph is of
-        self._view: TrainingView | None = None  # where the graph reads
+        # What kind of step the graph is of, and where it reads.
+        self._kind: tuple | None = None
+        self._view: HeadView | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: StepResult | None = None
         self._num_replays = 0
 
-    def __call__(self, view: TrainingView, observes: bool) -> StepResult:
+    def __call__(self, view: HeadView, observes: bool) -> StepResult:
         if not self._is_enabled:
             return self._step(view, observes)
         kind = observes, self._head.deforms, self._head.active_sh_degree
@@ -65,22 +60,28 @@ class CapturedStep:
         self._kind = self._view = self._graph = self._result = None
         self._num_replays = 0
 
-    def _record(self, view: TrainingView, observes: bool) -> None:
+    def _record(self, view: HeadView, observes: bool) -> None:
         self._view = _clone(view)
-        with torch.cuda.device(view.image.device):
+        with torch.cuda.device(view.truth.device):
             self._graph = torch.cuda.CUDAGraph()
             # Other threads, which decode frames, may use the device meanwhile.
             with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._result = self._step(self._view, observes)
 
 
-def _clone(view: TrainingView) -> TrainingView:
-    camera = view.camera.posed(view.camera.world_to_camera.clone())  # all frames share the intrinsics
-    return TrainingView(camera, *(None if value is None else value.clone() for value in view[1:]))
+def _clone(view: HeadView) -> HeadView:
+    # All frames share the intrinsics.
+    camera = view.camera.posed(view.camera.world_to_camera.clone())
+    drive = Drive(*(None if value is None else value.clone() for value in view.drive))
+    side = None if view.side is None else SideView(*(value.clone() for value in view.side))
+    return HeadView(camera, drive, view.background.clone(), view.truth.clone(), view.image_id, side)
 
 
-def _copy_(target: TrainingView, source: TrainingView) -> None:
-    target.camera.world_to_camera.copy_(source.camera.world_to_camera)
-    for there, value in zip(target[1:], source[1:]):
-        if there is not None:
-            there.copy_(value)
+def _copy_(target: HeadView, source: HeadView) -> None:
+    for there, value in zip(_tensors(target), _tensors(source), strict=True):
+        there.copy_(value)
+
+
+def _tensors(view: HeadView) -> list[Tensor]:
+    tensors = [view.camera.world_to_camera, *view.drive, view.background, view.truth, *(view.side or ())]
+    return [tensor for tensor in tensors if tensor is not None]

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from arguments import PipelineParams
-from gaussian_renderer import render
-from scene.dataset import FrameDataset
+from diff_gaussian_rasterization import Rasterization
+from rendering.drawing import draw_views
+from rendering.views import FrameViews
 from scene.head_model import GaussianHead
+from scene.views import HeadView
 from utils import images
 from utils.metrics import score
 from utils.progress import track
@@ -38,36 +38,26 @@ class Evaluation:
         return float(np.mean([getattr(view, name) for view in self.views]))
 
 
-@torch.no_grad()
 def evaluate(
-    head: GaussianHead,
-    frames: FrameDataset,
-    background: Tensor,
-    pipeline: PipelineParams,
-    *,
-    torso_is_given: bool,
-    name: str,
-    quiet: bool = False,
+    head: GaussianHead, views: FrameViews, pipeline: PipelineParams, *, name: str, quiet: bool = False
 ) -> Evaluation:
-    """Render every frame of a set and compare it with the truth. `torso_is_given`: whether the head may see
-    the torso's motion of the frame, which was measured in its image."""
-    views, rows = [], []
-    shown = set(np.linspace(0, len(frames) - 1, min(SHEET_ROWS, len(frames))).round().astype(int).tolist())
-    frames.prefetch(range(len(frames)))
-    for i in track(range(len(frames)), len(frames), f"evaluating {name}", quiet=quiet):
-        frame = frames[i]
-        torso = frame.torso if torso_is_given else None
-        splats = head(frame.camera, frame.expression, frame.camera.world_to_camera, torso)
-        rendered = render(frame.camera, splats, background, pipeline=pipeline)
-        scores = score(rendered.image, frame.image)
-        views.append(ViewScores(frame.image_id, *(float(value) for value in scores)))
+    """Draw every frame of a set and compare it with the truth."""
+    num = len(views)
+    scored, rows = [], []
+    shown = set(np.linspace(0, num - 1, min(SHEET_ROWS, num)).round().astype(int).tolist())
+    drawings = track(draw_views(head, views, pipeline), num, f"evaluating {name}", quiet=quiet)
+    for i, (view, drawn) in enumerate(drawings):
+        scores = score(drawn.image, view.truth)
+        scored.append(ViewScores(view.image_id, *(float(value) for value in scores)))
         if i in shown:
-            rows.append(
-                [
-                    (f"truth, frame {frame.image_id}", images.to_uint8(frame.image)),
-                    (f"render, {float(scores.psnr):.1f} dB", images.to_uint8(rendered.image)),
-                    ("error", images.error_map(rendered.image, frame.image)),
-                    ("depth", images.depth_to_color(rendered.depth, rendered.alpha)),
-                ]
-            )
-    return Evaluation(tuple(views), images.contact_sheet(rows))
+            rows.append(_sheet_row(view, drawn, float(scores.psnr)))
+    return Evaluation(tuple(scored), images.contact_sheet(rows))
+
+
+def _sheet_row(view: HeadView, drawn: Rasterization, psnr: float) -> list[tuple[str, np.ndarray]]:
+    return [
+        (f"truth, frame {view.image_id}", images.to_uint8(view.truth)),
+        (f"render, {psnr:.1f} dB", images.to_uint8(drawn.image)),
+        ("error", images.error_map(drawn.image, view.truth)),
+        ("depth", images.depth_to_color(drawn.depth, drawn.alpha)),
+    ]

@@ -11,7 +11,7 @@ from diff_gaussian_rasterization import cuda
 from diff_gaussian_rasterization.cuda.ssim import ssim as fused_ssim
 from gaussian_renderer import render
 from scene.head_model import GaussianHead
-from training.training_view import TrainingView
+from scene.views import Drive, HeadView
 from utils.losses import VggPerceptual, l1_loss, ssim_loss
 
 
@@ -39,11 +39,11 @@ class TrainingLoss(nn.Module):
         return loss
 
 
-def outside_loss(head: GaussianHead, view: TrainingView) -> Tensor:
-    """Mean over all pixels of the alpha that the camera at `view.side_pose` sees where nobody can be."""
-    camera = view.camera.posed(view.side_pose)
-    drawn = render(camera, head(camera, view.expression), view.background)
-    return (drawn.alpha * view.outside).mean()
+def outside_loss(head: GaussianHead, view: HeadView) -> Tensor:
+    """Mean over all pixels of the alpha that the side view sees where nobody can be."""
+    camera = view.camera.posed(view.side.pose)
+    drawn = render(camera, head(camera, Drive(view.drive.expression)), view.background)
+    return (drawn.alpha * view.side.outside).mean()
 
 
 def _ssim_loss(image: Tensor, truth: Tensor) -> Tensor:

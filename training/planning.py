@@ -6,21 +6,24 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from arguments import TrainConfig
-from gaussian_renderer import render
 from scene.head_model import GaussianHead
-from scene.optimization import HeadOptimizer, schedules
-from training.captured_step import StepResult
-from training.loss import outside_loss
-from training.training_view import TrainingView
+from scene.views import HeadView
+from training.captured_step import CapturedStep
+from training.loss import TrainingLoss
+from training.state import TrainingState
+from training.step import TrainingStep
 
-WARM_UP_STEPS = 3  # compilation, caches
+# Compilation, caches.
+WARM_UP_STEPS = 3
 MEASURED_STEPS = 12
-LATER_OPACITY_LOGIT = 2.5  # above that of the start: opacities of about 0.6, as trained heads have them
-GROWTH = 3  # expected final number of Gaussians over the initial one, where nothing limits it
-SHARE_FOR_STEPS = 0.9  # of the time; the rest is for evaluation, saving and a slower machine than measured
+# Above that of the start: opacities of about 0.6, as trained heads have them.
+LATER_OPACITY_LOGIT = 2.5
+# Expected final number of Gaussians over the initial one, where nothing limits it.
+GROWTH = 3
+# Of the time; the rest is for evaluation, saving and a slower machine than measured.
+SHARE_FOR_STEPS = 0.9
 
 
 def grown(head: GaussianHead, max_gaussians: int) -> GaussianHead:
@@ -41,34 +44,27 @@ def grown(head: GaussianHead, max_gaussians: int) -> GaussianHead:
     return other
 
 
-def training_step(
-    head: GaussianHead, config: TrainConfig, loss_of: nn.Module
-) -> Callable[[TrainingView, bool], StepResult]:
-    """A step that costs what one of train.py costs, on an optimizer of its own."""
-    optimizer = HeadOptimizer(head, schedules(config.optimization))
-
-    def step(view: TrainingView, observes: bool) -> StepResult:
-        splats = head(view.camera, view.expression, view.head_pose, view.torso)
-        drawn = render(view.camera, splats, view.background, pipeline=config.pipeline)
-        loss = loss_of(drawn.image, view.image)
-        if view.outside is not None:
-            loss = loss + outside_loss(head, view)
-        loss.backward()
-        optimizer.step()
-        return StepResult(loss.detach(), drawn.image.detach())
-
-    return step
+def seconds_per_iteration(
+    config: TrainConfig, head: GaussianHead, loss: TrainingLoss, view: HeadView, can_capture: bool
+) -> float:
+    """The time of train.py's own step on a copy of a fresh head that is as heavy as the final one."""
+    heavy = grown(head, config.optimization.max_gaussians)
+    state = TrainingState.around(heavy, config, num_frames=1, generator=torch.Generator())
+    step = CapturedStep(TrainingStep(state, loss, config), heavy, can_capture)
+    return seconds_per_step(lambda: step(view, True), view.truth.device)
 
 
-def seconds_per_step(step: Callable[[], None], device: torch.device) -> float:
+def seconds_per_step(
+    step: Callable[[], object], device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Median time of a training step, after a few that do not count."""
     times = []
     for _ in range(WARM_UP_STEPS + MEASURED_STEPS):
-        start = time.perf_counter()
+        start = clock()
         step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return sorted(times[WARM_UP_STEPS:])[MEASURED_STEPS // 2]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from arguments import CONFIG_NAME, TrainConfig, save_config
 from training.evaluation import Evaluation
 from utils.checkpoint import iteration_path
+from utils.files import remove_leftovers
 from utils.images import write_png
 from utils.json_files import update_json, write_json
 from utils.plots import LossPoint, ScorePoint, plot_training
@@ -49,6 +50,8 @@ class RunFolder:
         if config.run.overwrite and not is_continued:
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
+        for name in ("", *OWN_FOLDERS):
+            remove_leftovers(self.path / name)
         self.store_config(config)
         self._log_file = (self.path / "train.log").open("a", encoding="utf-8")
         self._curves_path = self.path / "eval" / "curves.json"

@@ -1,71 +1,172 @@
-"""What a run makes of its options and its training frames before the first step."""
+"""How a run begins: from its options to everything that the loop of train.py needs before the first step."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from arguments import TrainConfig
+from arguments import TrainConfig, rescale_schedule
+from diff_gaussian_rasterization import cuda
+from rendering.export import save_cameras, save_initial_points
 from scene.avatar import typical_camera
+from scene.cameras import Camera
 from scene.dataset import FrameDataset
-from scene.dataset_readers import Clip
-from scene.head_model import GaussianHead
-from scene.side_views import SideViews
-from training.state import TrainingState, architecture_for, wants_torso_prediction
+from scene.dataset_readers import Clip, read_clip, split_clip
+from scene.gaussian_model import GaussianModel
+from scene.head_model import Architecture, GaussianHead
+from scene.optimization import schedules
+from scene.torso import fit_torso_map, nearest_rigid
+from training import planning
+from training.augmentation import Augmentation
+from training.inflation import points_on_surface
+from training.loss import TrainingLoss
+from training.run_folder import RunFolder
+from training.session import Session, TrainingData
+from training.side_views import SideViews
+from training.state import TrainingState
 from utils.checkpoint import find_iteration
+from utils.device import check_free_memory, choose_device, describe
 from utils.errors import UserError
+from utils.startup import seconds_since_start
 
-STARTING_FRAMES = 24  # whose mattes say where the Gaussians start
+# Of the published method.
+MAX_CUBE_SIDE = 2.6
+# Of the width in view: what is never seen is never learned.
+VIEW_FRACTION = 1.1
+# The typical one of so many frames says where the Gaussians start.
+STARTING_FRAMES = 24
 
 
-def open_frames(
-    config: TrainConfig, clip: Clip, indices: tuple[int, ...], background: Tensor, device: torch.device
-) -> FrameDataset:
-    """Some frames of the clip, as the options ask for them."""
+def begin(config: TrainConfig) -> Session:
+    """Read the data, make or load the state, open the folder and plan the schedule.
+
+    Raises UserError where data, options and checkpoint do not fit; the folder is touched last.
+    """
+    device = choose_device(config.run.device)
+    data = open_data(config, device)
+    loss = TrainingLoss(config.optimization).to(device)
+    check_free_memory(device)
+    torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
+
+    state = starting_state(config, data, device)
+    augmentation = augmentation_for(config, data, state.head)
+    folder = RunFolder(config)
+    for note in (*config.notes, *data.clip.notes, loss.notice, *described(config, data, device)):
+        if note:
+            folder.log(note)
+    can_capture = can_be_captured(config, device)
+    if state.iteration:
+        folder.continue_curves(state.iteration)
+    elif config.run.max_minutes:
+        view = augmentation(data.train[0], 0, torch.Generator())
+        seconds = planning.seconds_per_iteration(config, state.head, loss, view, can_capture)
+        config = planned(config, seconds, folder)
+        state.optimizer.rates = schedules(config.optimization)
+        state.densifier.params = config.optimization
+    names = [str(record.image_id) for record in data.train.records]
+    save_cameras(folder.path / "cameras.json", data.train.cameras, names)
+    if not state.iteration:
+        save_initial_points(folder.path / "input.ply", state.head.gaussians)
+    folder.log(f"start-up took {seconds_since_start():.1f} s")
+    return Session(config, data, state, loss, augmentation, folder, can_capture)
+
+
+def open_data(config: TrainConfig, device: torch.device) -> TrainingData:
+    """The clip, split as the options ask for it."""
     m = config.model
-    return FrameDataset(
-        clip,
-        indices,
-        resolution=m.resolution,
-        background=background,
-        only_head=m.only_head,
-        device=device,
-        data_device=None if m.data_device == "auto" else m.data_device,
-        cache_bytes=None if m.cache_gb is None else int(m.cache_gb * 2**30),
-    )
+    clip = read_clip(m.source_path, m.only_head)
+    split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
+    background = torch.full((3,), float(m.white_background), device=device)
+
+    def frames(indices: tuple[int, ...]) -> FrameDataset:
+        return FrameDataset(
+            clip,
+            indices,
+            resolution=m.resolution,
+            background=background,
+            only_head=m.only_head,
+            device=device,
+            data_device=None if m.data_device == "auto" else m.data_device,
+            cache_bytes=None if m.cache_gb is None else int(m.cache_gb * 2**30),
+        )
+
+    return TrainingData(clip, split, background, frames(split.train), frames)
 
 
-def starting_state(
-    config: TrainConfig, clip: Clip, frames: FrameDataset, device: torch.device
-) -> TrainingState:
-    """The state to go on from: of a checkpoint where the options name one, else a fresh one. Corrections of
-    poses, if it has any, do nothing that the driving signal could do."""
+def starting_state(config: TrainConfig, data: TrainingData, device: torch.device) -> TrainingState:
+    """The state to go on from: of a checkpoint where the options name one, else a fresh one."""
     checkpoint = config.run.start_checkpoint
     if checkpoint is None and config.run.resume:
         checkpoint = find_iteration(config.model.model_path / "checkpoints")
     if checkpoint is None:
-        state = _fresh_state(config, clip, frames, device)
+        return fresh_state(config, data, device)
+    return TrainingState.load(checkpoint, config, len(data.train), device)
+
+
+def fresh_state(config: TrainConfig, data: TrainingData, device: torch.device) -> TrainingState:
+    """First Gaussians, networks at their start; a function of the seed."""
+    architecture = architecture_for(config, data.clip, data.train.cameras)
+    # The layers of torch.nn draw from the global generator.
+    torch.manual_seed(config.run.seed)
+    generator = torch.Generator().manual_seed(config.run.seed)
+    num, half_side = config.start.initial_gaussians, architecture.half_side
+    if config.start.start_on_surface:
+        points = _points_on_surface(data.train, half_side, num, generator)
+        gaussians = GaussianModel.from_points(points, architecture, generator)
     else:
-        state = TrainingState.load(checkpoint, config, len(frames), device)
-    if state.poses is not None:
-        state.poses.keep_free_of_(driving_signals(state.head, frames))
-    return state
+        gaussians = GaussianModel.in_cube(num, half_side, architecture, generator)
+    head = GaussianHead(architecture, gaussians, generator).to(device)
+    poses = torch.stack([camera.world_to_camera[:3] for camera in data.train.cameras])  # [F, 3, 4]
+    head.mean_pose.copy_(nearest_rigid(poses.mean(dim=0)))
+    if architecture.torso_prediction:
+        head.torso_map.copy_(fit_torso_map(poses, head.mean_pose, torch.stack(data.train.torsos)))
+    return TrainingState.around(head, config, len(data.train), generator)
 
 
-def _fresh_state(
-    config: TrainConfig, clip: Clip, frames: FrameDataset, device: torch.device
-) -> TrainingState:
-    architecture = architecture_for(config, clip, frames.cameras)
-    torsos = torch.stack(frames.torsos) if architecture.torso_prediction else None
-    mattes = _starting_mattes(config, frames)
-    return TrainingState.fresh(config, architecture, frames.cameras, device, mattes, torsos)
+def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera]) -> Architecture:
+    """Sizes of the head for a clip; the cube is no larger than what the cameras see at the origin.
+
+    Raises UserError where the options ask for what the clip does not have.
+    """
+    network = config.network
+    has_torso = clip.frames[0].torso is not None
+    if network.torso_tracking and not has_torso:
+        raise UserError(
+            f"--torso_tracking: {clip.root / 'transforms.json'} has no torso_transform; "
+            "add it by: python prepare.py --torso-only " + str(clip.root)
+        )
+    predicts_torso = wants_torso_prediction(config) and has_torso
+    distance = float(np.median([float(camera.center.norm()) for camera in cameras]))
+    width_in_view = distance * cameras[0].width / cameras[0].fx  # world units
+    options = asdict(network) | {
+        "torso_tracking": network.torso_tracking or predicts_torso,
+        "torso_prediction": predicts_torso,
+    }
+    return Architecture(
+        **options,
+        expression_size=len(clip.frames[0].expression),
+        half_side=0.5 * min(MAX_CUBE_SIDE, VIEW_FRACTION * width_in_view),
+        sh_degree=config.model.sh_degree,
+    )
 
 
-def _starting_mattes(config: TrainConfig, frames: FrameDataset) -> dict[int, Tensor]:
-    """Mattes of some training frames by position, where they say where the Gaussians start."""
-    if not (config.network.start_in_hull or config.network.start_on_surface):
-        return {}
-    chosen = np.linspace(0, len(frames) - 1, STARTING_FRAMES).round().astype(int)
-    return {i: frames[i].matte for i in sorted(set(chosen.tolist()))}
+def wants_torso_prediction(config: TrainConfig) -> bool:
+    """Whether the options ask for it and there is a torso; the clip may lack its motion to learn from."""
+    return config.network.torso_prediction and not config.model.only_head
+
+
+def augmentation_for(config: TrainConfig, data: TrainingData, head: GaussianHead) -> Augmentation:
+    """What becomes of every training frame, as the options ask for it."""
+    p = config.optimization
+    return Augmentation(
+        data.background,
+        random_background=p.random_background,
+        noise=p.expression_noise,
+        signal_spread=signal_spread(head, data.train) if p.expression_noise else None,
+        side_views=side_views_of(data.train, config.run.seed) if p.lambda_outside else None,
+    )
 
 
 def side_views_of(frames: FrameDataset, seed: int) -> SideViews:
@@ -81,20 +182,55 @@ def side_views_of(frames: FrameDataset, seed: int) -> SideViews:
 
 def signal_spread(head: GaussianHead, frames: FrameDataset) -> Tensor:
     """How much each number of the driving signal varies over the frames: [D]."""
-    return driving_signals(head, frames).std(dim=0, correction=0)
+    signals = [head.driving_signal(drive) for drive in frames.drives]
+    return torch.stack(signals).std(dim=0, correction=0)
 
 
-def driving_signals(head: GaussianHead, frames: FrameDataset) -> Tensor:
-    """The driving signal of every frame: [F, D]."""
-    drives = zip(frames.expressions, frames.cameras, frames.torsos, strict=True)
-    return torch.stack([head.driving_signal(e, camera.world_to_camera, torso) for e, camera, torso in drives])
-
-
-def torso_notice(config: TrainConfig, clip: Clip) -> str:
-    """Why the torso's motion is not predicted although the options ask for it; else nothing."""
-    if not wants_torso_prediction(config) or clip.frames[0].torso is not None:
-        return ""
-    return (
-        f"{clip.root / 'transforms.json'} has no torso_transform: --torso_prediction is off; the torso comes "
-        f"out sharper after: python prepare.py --torso-only {clip.root}"
+def described(config: TrainConfig, data: TrainingData, device: torch.device) -> tuple[str, ...]:
+    """Lines for the log: the torso, if it is not as the options ask; the data; preset and device."""
+    clip, split, camera = data.clip, data.split, data.train.cameras[0]
+    torso = ""
+    if wants_torso_prediction(config) and clip.frames[0].torso is None:
+        torso = (
+            f"{clip.root / 'transforms.json'} has no torso_transform: --torso_prediction is off; the torso "
+            f"comes out sharper after: python prepare.py --torso-only {clip.root}"
+        )
+    frames = (
+        f"{clip.root}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} "
+        f"held-out frames of {camera.width} x {camera.height}, "
+        f"{len(clip.frames[0].expression)} expression coefficients"
     )
+    return torso, frames, f"preset {config.run.preset} on {describe(device)}"
+
+
+def can_be_captured(config: TrainConfig, device: torch.device) -> bool:
+    """Whether the training step can be recorded as a CUDA graph: not where it looks at values."""
+    looks_at_values = config.run.detect_anomaly or config.pipeline.debug
+    return config.run.cuda_graph and not looks_at_values and cuda.is_available(device)
+
+
+def planned(config: TrainConfig, seconds: float, folder: RunFolder) -> TrainConfig:
+    """The config with a schedule that fits into --max_minutes at so many seconds an iteration, stored."""
+    iterations = planning.plan_iterations(seconds, config.run.max_minutes)
+    config, changes = rescale_schedule(config, iterations)
+    folder.log(
+        f"{iterations} iterations fit into --max_minutes {config.run.max_minutes:g} "
+        f"at {1e3 * seconds:.1f} ms each: {', '.join(changes)}"
+    )
+    config = replace(config, notes=())
+    folder.store_config(config)
+    return config
+
+
+def _points_on_surface(frames: FrameDataset, half_side: float, num_points: int, generator) -> Tensor:
+    """Points [N, 3] on the inflated outline of a typical frame."""
+    chosen = np.unique(np.linspace(0, len(frames) - 1, STARTING_FRAMES).round().astype(int)).tolist()
+    cameras = [frames.cameras[i] for i in chosen]
+    camera = typical_camera(cameras)
+    matte = frames[chosen[cameras.index(camera)]].matte
+    try:
+        return points_on_surface(camera, matte, half_side, num_points, generator)
+    except ValueError as error:
+        raise UserError(
+            f"--start_on_surface: {error}; look at mask/, or start in the cube by --no-start_on_surface"
+        ) from None

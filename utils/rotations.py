@@ -49,6 +49,17 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     return torch.cat([w[None], torch.stack((x, y, z)) / (4 * w)])
 
 
+def rigid_motion(vector: Tensor) -> Tensor:
+    """A small motion [4, 4] from a rotation vector and a translation [6]; the rotation by its exponential."""
+    x, y, z, *translation = vector.unbind()
+    zero = torch.zeros_like(x)
+    generator = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
+    last_row = vector.new_zeros(1, 4)
+    last_row[0, 3] = 1
+    upper = torch.cat([torch.linalg.matrix_exp(generator), torch.stack(translation)[:, None]], dim=1)
+    return torch.cat([upper, last_row])
+
+
 def sample_unit_quaternions(num_samples: int, generator: torch.Generator | None = None) -> Tensor:
     """Draw unit quaternions [num_samples, 4] uniformly on S^3, on the generator's device (CPU without one).
 

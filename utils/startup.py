@@ -1,6 +1,14 @@
 """What a script sets before it imports torch."""
 
 import os
+import time
+
+_STARTED = time.monotonic()
+
+
+def seconds_since_start() -> float:
+    """Seconds since the script began, all imports but Python's own included."""
+    return time.monotonic() - _STARTED
 
 
 def prepare_environment() -> None:

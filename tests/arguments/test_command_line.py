@@ -31,7 +31,7 @@ PUBLISHED = {  # the numbers of DESIGN.md, section 4
     **{"rotation_lr": 1e-3, "percent_dense": 0.01, "lambda_dssim": 0.2, "lambda_vgg": 0.01},
     **{"sh_increase_interval": 1_000, "densification_interval": 100, "densify_from_iter": 500},
     **{"densify_until_iter": 15_000, "opacity_reset_interval": 3_000, "densify_grad_threshold": 2e-4},
-    **{"min_opacity": 0.005, "max_screen_size": 20, "max_gaussians": 0},
+    **{"min_opacity": 0.005, "max_screen_size": 0, "max_gaussians": 0},
 }
 
 
@@ -372,10 +372,30 @@ def test_help_lists_every_flag_with_text_and_default(capsys, parse, groups):
     text = " ".join(capsys.readouterr().out.partition("options:")[2].split())
     options = [option for group in groups.values() for option in fields(group)]
     for option in options:
-        entry = re.search(rf"--{option.name} (.*?)\(default: ", text)[1]
-        assert option.metadata["help"] in entry
-        assert entry.endswith(f"[{option.metadata['unit']}] ") or not option.metadata["unit"]
+        entries = re.findall(rf"--{option.name} (.*?)\(default: ", text)
+        unit = f"[{option.metadata['unit']}] " if option.metadata["unit"] else ""
+        assert any(option.metadata["help"] in entry and entry.endswith(unit) for entry in entries), (
+            option.name
+        )
     assert text.count("(default: ") == len(options)
+
+
+def test_what_tests_the_papers_claims_is_listed_apart(capsys):
+    with pytest.raises(SystemExit):
+        parse_train_args(["--help"])
+    experiments = capsys.readouterr().out.partition("Experiments:")[2]
+    assert re.findall(r"^  --(\w+)", experiments, re.M) == ["num_derivations", "flat_tau", "fresh_tau"]
+
+
+@pytest.mark.parametrize("flag", ["--start_in_hull", "--pose_refinement_lr=1e-4"])
+def test_a_retired_option_says_where_its_numbers_are(train, flag):
+    with pytest.raises(UserError, match=r"no such option any more.*docs/experiments\.md"):
+        train(flag)
+
+
+@pytest.mark.parametrize("words", [["500,1000,2000"], ["500", "1000", "2000"], ["2000,500", "1000,"]])
+def test_a_list_of_iterations_takes_blanks_and_commas(train, words):
+    assert train("--test_iterations", *words).run.test_iterations == (500, 1000, 2000)
 
 
 def seconds_to_answer(*command):

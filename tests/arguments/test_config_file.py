@@ -127,3 +127,16 @@ def test_other_files_are_refused(tmp_path, text, message):
 def test_integers_are_numbers_too(path):
     edit(path, lambda document: document["optimization"].update(lambda_dssim=1))
     assert load_config(path).optimization.lambda_dssim == 1.0
+
+
+def test_an_option_is_found_in_whatever_group_an_older_version_kept_it(path):
+    edit(path, lambda d: d["network"].update(initial_gaussians=d["start"].pop("initial_gaussians")))
+    assert load_config(path).start.initial_gaussians == 5_000
+    assert load_config(path).notes == ()
+
+
+def test_a_retired_option_is_a_note_only_where_it_did_something(path):
+    edit(path, lambda d: d["network"].update(start_in_hull=False))
+    edit(path, lambda d: d["optimization"].update(pose_refinement_lr=1e-4))
+    (note,) = load_config(path).notes
+    assert "optimization.pose_refinement_lr was an experiment and is gone" in note

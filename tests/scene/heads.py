@@ -29,10 +29,7 @@ def make_head(num_gaussians: int = 40, sh_degree: int = 1, seed: int = 0, **chan
     )
     architecture = Architecture(**{**sizes, "sh_degree": sh_degree, **changes})
     generator = torch.Generator().manual_seed(seed)
-    a = architecture
-    gaussians = GaussianModel.in_cube(
-        num_gaussians, a.num_derivations, HALF_SIDE, generator, a.num_blendshapes, a.torso_membership
-    )
+    gaussians = GaussianModel.in_cube(num_gaussians, HALF_SIDE, architecture, generator)
     return GaussianHead(architecture, gaussians, generator)
 
 

@@ -3,6 +3,7 @@ import torch
 
 from scene.blendshapes import MOTION_UNIT, OFFSET_SIZE, Blendshapes
 from scene.head_model import GaussianHead
+from scene.views import Drive
 from tests.scene.heads import EXPRESSION_SIZE, make_head
 
 
@@ -27,9 +28,9 @@ def test_blend_is_the_weighted_sum_of_a_gaussians_own_bases():
 def test_basis_changes_its_own_gaussian_and_its_own_quantity(camera, channel, field):
     head, expression = make_head(6), torch.randn(EXPRESSION_SIZE)
     head.gaussians.blendshapes.data.zero_()
-    before = head(camera, expression)
+    before = head(camera, Drive(expression))
     head.gaussians.blendshapes.data[2, :, channel] = 1.0
-    after = head(camera, expression)
+    after = head(camera, Drive(expression))
     changed = (getattr(after, field) - getattr(before, field)).abs().flatten(1 if field != "opacities" else 0)
     changed = changed.amax(dim=1) if changed.ndim > 1 else changed
     assert changed[2] > 1e-3
@@ -42,7 +43,7 @@ def test_warm_up_is_without_blendshapes(camera):
     head = make_head(6)
     head.gaussians.blendshapes.data.fill_(1.0)
     head.deforms = False
-    first, second = (head(camera, torch.randn(EXPRESSION_SIZE)) for _ in range(2))
+    first, second = (head(camera, Drive(torch.randn(EXPRESSION_SIZE))) for _ in range(2))
     assert torch.equal(first.means, head.gaussians.xyz) and torch.equal(first.opacities, second.opacities)
 
 
@@ -51,4 +52,4 @@ def test_head_without_blendshapes_saves_and_loads(camera):
     assert head.blendshapes is None and head.gaussians.blendshapes.shape == (6, 0, OFFSET_SIZE)
     rebuilt = GaussianHead.from_state(head.state_dict(), head.metadata())
     expression = torch.randn(EXPRESSION_SIZE)
-    assert torch.equal(head(camera, expression).means, rebuilt(camera, expression).means)
+    assert torch.equal(head(camera, Drive(expression)).means, rebuilt(camera, Drive(expression)).means)

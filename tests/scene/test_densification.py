@@ -3,6 +3,7 @@ import torch
 
 from arguments import OptimizationParams
 from scene.densification import GRACE_AFTER_RESET, RESET_OPACITY, SPLIT_SHRINK
+from scene.views import Drive
 from tests.scene.heads import (
     EXPRESSION_SIZE,
     HALF_SIDE,
@@ -110,7 +111,7 @@ def test_a_head_that_would_vanish_stops_the_run_with_one_line():
 
 
 def test_size_pruning_begins_after_the_first_reset():
-    head, densifier = make()
+    head, densifier = make(max_screen_size=20)
     densifier.stats.max_radius[1] = 21
     with torch.no_grad():
         head.gaussians.log_scale[2] = torch.log(torch.tensor(0.2 * HALF_SIDE))
@@ -145,13 +146,13 @@ def test_reset_lowers_the_decoded_opacity_and_nothing_else(camera):
     expression = torch.randn(EXPRESSION_SIZE)
     with torch.no_grad():
         head.gaussians.opacity_offset.copy_(torch.linspace(-6, 6, 30))
-    opacities = head(camera, expression).opacities.detach()
+    opacities = head(camera, Drive(expression)).opacities.detach()
     densifier.stats = densifier._fresh_stats()
     densifier.stats.observe_(torch.ones(30, dtype=torch.int32), torch.zeros(30, 3), opacities)
     others = {k: v.clone() for k, v in head.state_dict().items() if k != "gaussians.opacity_offset"}
     densifier.reset_opacity_(3_000)
     torch.testing.assert_close(
-        head(camera, expression).opacities, opacities.clamp_max(RESET_OPACITY), rtol=1e-3, atol=1e-6
+        head(camera, Drive(expression)).opacities, opacities.clamp_max(RESET_OPACITY), rtol=1e-3, atol=1e-6
     )
     assert opacities.max() > 0.5 and opacities.min() < RESET_OPACITY  # both sides were tried
     assert all(torch.equal(value, head.state_dict()[name]) for name, value in others.items())

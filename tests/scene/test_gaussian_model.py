@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.spatial import KDTree
 
+from arguments import NetworkParams
 from scene.gaussian_model import GaussianModel
 from tests.scene.heads import make_head
 
@@ -10,7 +11,7 @@ NAMES = ("xyz", "log_scale", "rotation", "tau", "opacity_offset", "blendshapes",
 
 
 def test_starts_uniform_in_the_cube_as_wide_as_the_neighbours_are_far():
-    gaussians = GaussianModel.in_cube(2_000, 4, half_side=0.6, generator=torch.Generator().manual_seed(0))
+    gaussians = GaussianModel.in_cube(2_000, 0.6, NetworkParams(), torch.Generator().manual_seed(0))
     xyz = gaussians.xyz.detach()
     assert xyz.abs().max() <= 0.6 and xyz.abs().max() > 0.59
     assert xyz.mean(dim=0).abs().max() < 0.03
@@ -22,7 +23,7 @@ def test_starts_uniform_in_the_cube_as_wide_as_the_neighbours_are_far():
 
 @pytest.mark.parametrize("num_gaussians", [1, 2, 3])
 def test_a_handful_of_gaussians_has_finite_scales(num_gaussians):
-    gaussians = GaussianModel.in_cube(num_gaussians, 2, 1.0, torch.Generator().manual_seed(0))
+    gaussians = GaussianModel.in_cube(num_gaussians, 1.0, NetworkParams(), torch.Generator().manual_seed(0))
     assert gaussians.log_scale.isfinite().all()
 
 

@@ -13,6 +13,7 @@ from scene.torso import (
     predicted_torso,
     torso_motion,
 )
+from scene.views import Drive
 from tests.scene.heads import EXPRESSION_SIZE, make_head
 from utils.rotations import quaternion_to_matrix
 
@@ -72,9 +73,9 @@ def test_a_head_with_a_torso_is_at_rest_in_the_mean_pose_and_its_membership_lear
     head.mean_pose.copy_(pose(0.0)[:3].float())
     camera = Camera(pose(0.0).float(), 60.0, 60.0, 16.0, 16.0, 32, 32)
     expression = torch.rand(EXPRESSION_SIZE)
-    at_rest = head(camera, expression, pose(0.0).float())
-    torch.testing.assert_close(at_rest.means, head(camera, expression).means)
-    moved = head(camera, expression, pose(0.2).float())
+    at_rest = head(camera, Drive(expression, pose(0.0).float()))
+    torch.testing.assert_close(at_rest.means, head(camera, Drive(expression)).means)
+    moved = head(camera, Drive(expression, pose(0.2).float()))
     assert (moved.means - at_rest.means).abs().max() > 0.01
     moved.means.square().sum().backward()
     assert (head.gaussians.torso_logit.grad != 0).any()
@@ -120,7 +121,10 @@ def test_a_head_predicts_the_torso_where_nobody_has_measured_it():
     head_pose, camera = pose(0.1).float(), Camera(pose(0).float(), 50.0, 50.0, 16.0, 12.0, 32, 24)
     expression = torch.randn(EXPRESSION_SIZE)
     expected = predicted_torso(head_pose, head.mean_pose, head.torso_map)
-    predicted, given = head(camera, expression, head_pose), head(camera, expression, head_pose, expected)
-    at_rest = head(camera, expression, head_pose, torch.eye(4))
+    predicted, given = (
+        head(camera, Drive(expression, head_pose)),
+        head(camera, Drive(expression, head_pose, expected)),
+    )
+    at_rest = head(camera, Drive(expression, head_pose, torch.eye(4)))
     assert torch.equal(predicted.means, given.means)
     assert not torch.allclose(predicted.means, at_rest.means)

@@ -1,26 +1,26 @@
 """A recorded step does what the step does, and is recorded anew where it must be."""
 
-import dataclasses
-
 import pytest
 import torch
 
 from arguments import parse_train_args
 from scene.cameras import Camera
+from scene.views import Drive, HeadView, SideView
 from tests.scene.heads import make_head
 from tests.synthetic import write_clip
-from train import optimize, train
-from training.captured_step import RECORD_AGAIN, CapturedStep, StepResult
-from training.session import Session
-from training.training_view import TrainingView
+from train import train
+from training.captured_step import RECORD_AGAIN, CapturedStep, _clone, _copy_
+from training.start import begin, can_be_captured
+from training.step import StepResult
 
 
-def view(value: float, device: str) -> TrainingView:
+def view(value: float, device: str) -> HeadView:
     """A view whose tensors all hold one number."""
     tensors = [torch.full(shape, value, device=device) for shape in ((3,), (4, 4), (3, 2, 2), (3,))]
     expression, pose, image, background = tensors
     camera = Camera(pose.clone(), 1.0, 1.0, 0.5, 0.5, 2, 2)
-    return TrainingView(camera, expression, pose, None, None, image, background)
+    side = SideView(pose.clone(), image[0].clone())
+    return HeadView(camera, Drive(expression, pose), background, image, 7, side)
 
 
 class Counter:
@@ -30,11 +30,11 @@ class Counter:
         self.total = torch.zeros((), device=device)
         self.num_calls = 0
 
-    def __call__(self, view: TrainingView, observes: bool) -> StepResult:
+    def __call__(self, view: HeadView, observes: bool) -> StepResult:
         self.num_calls += 1
-        seen = view.image[0, 0, 0] + view.camera.world_to_camera[0, 0] + view.expression[0]
+        seen = view.truth[0, 0, 0] + view.camera.world_to_camera[0, 0] + view.drive.expression[0]
         self.total += seen
-        return StepResult(2 * seen, view.image + 1)
+        return StepResult(2 * seen, view.truth + 1)
 
 
 def test_without_a_graph_every_call_runs_the_step():
@@ -87,12 +87,12 @@ def test_training_with_graphs_follows_training_without(tmp_path, preset):
         argv = ["-s", str(clip), "-m", str(tmp_path / name), "--preset", preset, f"--{name}", "--quiet"]
         config = parse_train_args([*argv, *flags])
         losses[name] = []
-        with Session(config) as session:
+        with begin(config) as session:
             report = session.report
 
-            def record(iteration, loss, image, truth, name=name, report=report):
-                losses[name].append(float(loss))
-                report(iteration, loss, image, truth)
+            def record(result, truth, name=name, report=report):
+                losses[name].append(float(result.loss))
+                report(result, truth)
 
             session.report = record
             train(session)
@@ -109,12 +109,17 @@ def test_training_with_graphs_follows_training_without(tmp_path, preset):
 @pytest.mark.gpu
 def test_what_looks_at_values_is_not_recorded(tmp_path):
     clip = write_clip(tmp_path / "clip", num_frames=8)
-    argv = ["-s", str(clip), "-m", str(tmp_path / "run"), "--is_debug", "--iterations", "2", "--quiet"]
-    with Session(parse_train_args(argv)) as session:
-        assert session._can_capture()
-        for group, name in (("run", "detect_anomaly"), ("pipeline", "debug")):
-            changed = dataclasses.replace(getattr(session.config, group), **{name: True})
-            kept, session.config = session.config, dataclasses.replace(session.config, **{group: changed})
-            assert not session._can_capture()
-            session.config = kept
-        session.captured(optimize)
+    argv = ["-s", str(clip), "-m", str(tmp_path / "run"), "--is_debug"]
+    device = torch.device("cuda")
+    assert can_be_captured(parse_train_args(argv), device)
+    for flag in ("--detect_anomaly", "--debug", "--no-cuda_graph"):
+        assert not can_be_captured(parse_train_args([*argv, flag]), device)
+
+
+def test_what_a_graph_reads_is_replaced_tensor_by_tensor():
+    there = _clone(view(1, "cpu"))
+    addresses = [t.data_ptr() for t in (there.truth, there.drive.expression, there.side.pose)]
+    _copy_(there, view(2, "cpu"))
+    values = [*there.drive[:2], there.background, there.truth, *there.side, there.camera.world_to_camera]
+    assert all((value == 2).all() for value in values)
+    assert addresses == [t.data_ptr() for t in (there.truth, there.drive.expression, there.side.pose)]

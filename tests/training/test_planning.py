@@ -1,10 +1,8 @@
-import time
-
 import pytest
 import torch
 
 from tests.scene.heads import make_head
-from training.planning import GROWTH, grown, plan_iterations, seconds_per_step
+from training.planning import GROWTH, MEASURED_STEPS, WARM_UP_STEPS, grown, plan_iterations, seconds_per_step
 
 
 def test_grown_head_is_as_heavy_as_the_final_one_and_the_original_stays():
@@ -19,13 +17,15 @@ def test_grown_head_is_as_heavy_as_the_final_one_and_the_original_stays():
 
 
 def test_measured_time_is_the_median_without_the_slow_first_steps():
-    calls = []
+    now, calls = [0.0], []
 
     def step():
         calls.append(0)
-        time.sleep(0.2 if len(calls) == 1 or len(calls) == 8 else 0.01)
+        now[0] += 0.2 if len(calls) in (1, 8) else 0.01 + 1e-4 * len(calls)
 
-    assert seconds_per_step(step, torch.device("cpu")) == pytest.approx(0.01, rel=0.5)
+    measured = seconds_per_step(step, torch.device("cpu"), clock=lambda: now[0])
+    # Of steps 4 to 15, with the slow eighth among the slowest: the seventh smallest is step 11.
+    assert len(calls) == WARM_UP_STEPS + MEASURED_STEPS and measured == pytest.approx(0.0111)
 
 
 def test_plan_fills_nine_tenths_of_the_time():

@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from utils.rotations import quaternion_multiply, quaternion_to_matrix, sample_unit_quaternions
+from utils.rotations import quaternion_multiply, quaternion_to_matrix, rigid_motion, sample_unit_quaternions
 
 
 def _random_quaternions(num, seed=0):
@@ -77,3 +77,16 @@ def test_samples_repeat_with_the_seed_of_the_generator():
 def test_wrong_shape_is_named():
     with pytest.raises(ValueError, match=r"quaternions.*\[\.\.\., 4\].*\[2, 3\]"):
         quaternion_to_matrix(torch.zeros(2, 3))
+
+
+def test_a_rigid_motion_is_rigid_and_turns_by_its_vector():
+    motion = rigid_motion(torch.tensor([0.0, 0.2, 0.0, 1.0, 2.0, 3.0], dtype=torch.float64))
+    expected = torch.from_numpy(Rotation.from_rotvec([0.0, 0.2, 0.0]).as_matrix())
+    torch.testing.assert_close(motion[:3, :3], expected)
+    assert motion[:3, 3].tolist() == [1, 2, 3] and motion[3].tolist() == [0, 0, 0, 1]
+
+
+def test_gradient_of_a_rigid_motion_is_that_of_differences():
+    vector = 0.1 * torch.randn(6, dtype=torch.float64)
+    assert torch.autograd.gradcheck(rigid_motion, (vector.requires_grad_(),))
+    assert torch.autograd.gradcheck(rigid_motion, (torch.zeros(6, dtype=torch.float64).requires_grad_(),))

@@ -1,7 +1,7 @@
 import torch
 
 from scene.dataset import Frame
-from training.training_view import on_background, signal_noise
+from training.augmentation import on_background, signal_noise
 
 
 def test_an_image_on_another_background_is_that_composition():

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from scene.inflation import inflated_height, points_on_surface
-from tests.scene.test_visual_hull import RADIUS, ball_seen_from
+from tests.training.balls import RADIUS, ball_seen_from
+from training.inflation import inflated_height, points_on_surface
 
 
 def test_a_disc_becomes_a_ball():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from rendering.writer import RenderWriter
 from utils.errors import UserError
 from utils.images import read_png, to_uint8
-from utils.render_output import RenderWriter
 
 
 def _views(num, height=33, width=40):

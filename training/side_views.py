@@ -2,7 +2,7 @@
 
 Frames that turn by a few degrees allow a haze of Gaussians behind every rim, which a camera that turns
 farther uncovers. From such cameras there is no image to learn from, but a guess of the shape
-(scene/inflation.py), and alpha beyond it is nobody's. A departure from the published method, off by default.
+(inflation.py), and alpha beyond it is nobody's. A departure from the published method, off by default.
 """
 
 import math
@@ -12,12 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from scene.cameras import Camera
-from scene.inflation import Balloon
+from scene.views import SideView
+from training.inflation import Balloon
 
 NUM_VIEWS = 32
-MAX_YAW, MAX_PITCH = 30.0, 8.0  # degrees to either side
-MARGIN = 14  # pixels at a width of 512: how far the guess may be off
-COARSE = 4  # pixels, at a width of 512, of the raster in which points make an outline
+# Degrees to either side.
+MAX_YAW, MAX_PITCH = 30.0, 8.0
+# How far the guess may be off, in pixels at a width of 512.
+MARGIN = 14
+# Points make an outline in a raster of so many pixels, at a width of 512.
+COARSE = 4
 
 
 class SideViews:
@@ -35,6 +39,14 @@ class SideViews:
         self.outside = torch.stack([_outside(points, camera, p.double()) for p in self.poses])
         self.poses = self.poses.to(camera.world_to_camera.device)
         self.outside = self.outside.to(self.poses.device)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def __getitem__(self, number: int) -> SideView:
+        """The side views in turn, endlessly."""
+        number %= len(self)
+        return SideView(self.poses[number], self.outside[number])
 
 
 def _turn(yaw: float, pitch: float) -> Tensor:  # [4, 4], in the world

@@ -12,10 +12,12 @@ from gaussian_renderer import render
 from scene.cameras import Camera
 from scene.gaussian_model import GaussianModel
 from scene.head_model import GaussianHead
+from scene.views import Drive
 from utils.ply import save_ply, save_points
 from utils.sh_baking import bake_sh, baking_loss
 
-BAKED_CAMERAS = 24  # spread over the clip: enough directions, and memory for 16 x 16 systems of all Gaussians
+# Spread over the clip: enough directions, and memory for 16 x 16 systems of all Gaussians.
+BAKED_CAMERAS = 24
 
 
 def save_cameras(path: Path, cameras: Sequence[Camera], names: Sequence[str]) -> None:
@@ -60,7 +62,7 @@ def save_point_cloud(
         cameras[i]
         for i in torch.linspace(0, len(cameras) - 1, min(BAKED_CAMERAS, len(cameras))).long().tolist()
     ]
-    decoded = [head(camera, expression) for camera in chosen]
+    decoded = [head(camera, Drive(expression)) for camera in chosen]
     splats = decoded[0]
     sh = bake_sh(decoded, chosen)  # [N, S, 3]
     save_ply(

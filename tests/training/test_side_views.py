@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from scene.side_views import MARGIN, NUM_VIEWS, SideViews
-from tests.scene.test_visual_hull import RADIUS, ball_seen_from
+from tests.training.balls import RADIUS, ball_seen_from
+from training.side_views import MARGIN, NUM_VIEWS, SideViews
 
 
 def test_from_every_side_a_ball_is_inside_and_what_is_far_from_it_is_outside():
@@ -28,3 +28,10 @@ def test_an_empty_matte_is_an_error():
     cameras, mattes = ball_seen_from(0)
     with pytest.raises(ValueError, match="no pixel of the matte"):
         SideViews(cameras[0], torch.zeros_like(mattes[0]))
+
+
+def test_side_views_come_in_turn():
+    cameras, mattes = ball_seen_from(0)
+    views = SideViews(cameras[0], mattes[0], torch.Generator().manual_seed(0))
+    assert torch.equal(views[NUM_VIEWS + 3].pose, views.poses[3])
+    assert torch.equal(views[3].outside, views.outside[3]) and len(views) == NUM_VIEWS

@@ -15,12 +15,18 @@ from torch import Tensor
 
 from scene.cameras import Camera
 
-GRID = 128  # cells across the longer side of the image
-MAX_DEPTH = 0.35  # world units before the origin: a torso that leaves the image would grow without an end
-MAX_SLANT = 4.0  # density of points on a slanted surface over that on one that faces the camera
-INNER_SHARE = 0.15  # of the points: behind the surface, for what a mouth and lids uncover
-JITTER = 0.02  # world units
-LAYERS = 25  # of points through the depth of the balloon
+# Cells across the longer side of the image.
+GRID = 128
+# World units before the origin. A torso that leaves the image would grow without an end.
+MAX_DEPTH = 0.35
+# Largest density of points on a slanted surface, over that on one that faces the camera.
+MAX_SLANT = 4.0
+# Share of the points that lie behind the surface, for what a mouth and lids uncover.
+INNER_SHARE = 0.15
+# Noise of their depth, world units.
+JITTER = 0.02
+# Number of points through the depth of the balloon.
+LAYERS = 25
 
 
 class Balloon:

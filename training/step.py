@@ -1,0 +1,45 @@
+"""One training step: what train.py does for every frame, and what planning measures."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from arguments import TrainConfig
+from gaussian_renderer import render
+from scene.views import HeadView
+from training.loss import TrainingLoss, outside_loss
+from training.state import TrainingState
+
+
+class StepResult(NamedTuple):
+    """What a step tells the log."""
+
+    loss: Tensor  # []
+    image: Tensor  # [3, H, W]
+
+
+class TrainingStep:
+    """step(view, observes): draw a view, compare, back-propagate and move.
+
+    On CUDA this is what is recorded as a graph: it looks at no value. `observes`: whether the view counts for
+    densification.
+    """
+
+    def __init__(self, state: TrainingState, loss: TrainingLoss, config: TrainConfig) -> None:
+        self.state, self.loss, self.pipeline = state, loss, config.pipeline
+        self.lambda_outside = config.optimization.lambda_outside
+
+    def __call__(self, view: HeadView, observes: bool) -> StepResult:
+        head, densifier = self.state.head, self.state.densifier
+        splats = head(view.camera, view.drive)
+        means2d = torch.zeros_like(splats.means, requires_grad=True)
+        drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=self.pipeline)
+        loss = self.loss(drawn.image, view.truth)
+        if view.side is not None:
+            loss = loss + self.lambda_outside * outside_loss(head, view)
+        loss.backward()
+        if observes:
+            densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)
+        self.state.optimizer.step()
+        return StepResult(loss.detach(), drawn.image.detach())
