@@ -3,7 +3,8 @@
 To add one, add an entry: the command line, `--help` and the tests read this table.
 """
 
-_QUICK: dict[str, object] = {  # small, for CPUs, demos and --is_debug
+# Small, for CPUs, demos and --is_debug.
+_QUICK: dict[str, object] = {
     "sh_degree": 1,
     "deformation_depth": 4,
     "deformation_width": 64,
@@ -35,7 +36,8 @@ _QUICK: dict[str, object] = {  # small, for CPUs, demos and --is_debug
     "test_iterations": (500, 1_000, 2_000),
     "save_iterations": (2_000,),
 }
-_BEST: dict[str, object] = {  # the departures that earned their place on validation frames (docs/results.md)
+# The departures that earned their place on validation frames (docs/results.md).
+_BEST: dict[str, object] = {
     **_QUICK,
     "deformation_depth": 2,  # blendshapes do its work; a small field over-fits less
     "deformation_width": 16,
@@ -72,6 +74,7 @@ DEFAULT_PRESET = "best"
 
 # --is_debug: which preset, how much of the data, how long. It must end within 90 s on 2 CPU cores.
 DEBUG_PRESET = "quick"
-DEBUG_ITERATIONS = 100  # the preset's schedule is rescaled to this, as by --iterations
+# The preset's schedule is rescaled to this, as by --iterations.
+DEBUG_ITERATIONS = 100
 DEBUG_VALUES: dict[str, object] = {"resolution": 128, "max_frames": 40}
 DEBUG_RENDER_VALUES: dict[str, object] = {"max_frames": 20, "num_frames": 20}

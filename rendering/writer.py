@@ -23,8 +23,10 @@ DEFINITIONS = {
     "psnr": "dB, -10 log10 of the mean squared difference of a view; null for equal images",
     "ssim": "Wang et al. 2004: 11 x 11 Gaussian window, sigma 1.5, zero padding, K1 0.01, K2 0.03",
 }
-_WRITERS = 2  # PNG encoding leaves the interpreter lock, so that rendering goes on meanwhile
-_MAX_WAITING = 32  # files; bounds the memory when the disk is slower than the renderer
+# PNG encoding leaves the interpreter lock, so that rendering goes on meanwhile.
+_WRITERS = 2
+# Files; bounds the memory when the disk is slower than the renderer.
+_MAX_WAITING = 32
 
 
 class RenderWriter:

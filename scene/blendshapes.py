@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 OFFSET_SIZES = {"xyz": 3, "rotation": 4, "log_scale": 3, "opacity_logit": 1, "color": 3}
 OFFSET_SIZE = sum(OFFSET_SIZES.values())
-MOTION_UNIT = 0.1  # world units; a mouth opens by about half of it
+# World units; a mouth opens by about half of it.
+MOTION_UNIT = 0.1
 
 
 class Blend(NamedTuple):

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NEAR = 0.2  # world units, the family's near plane
+# World units, the family's near plane.
+NEAR = 0.2
 OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 

@@ -88,7 +88,8 @@ def load_frame(
 
 def free_memory() -> int:
     """Bytes of main memory that can be had without swapping, within the limits of a container."""
-    free = [8 << 30]  # where the system does not say
+    # What is taken where the system does not say.
+    free = [8 << 30]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")]
@@ -131,7 +132,8 @@ class FrameDataset:
         cameras = [
             clip.camera(record).scaled(self.width, self.height).to(self.device) for record in self.records
         ]
-        self.cameras = tuple(cameras[0].posed(camera.world_to_camera) for camera in cameras)  # of one size
+        # All are of one size and share the intrinsics.
+        self.cameras = tuple(cameras[0].posed(camera.world_to_camera) for camera in cameras)
         self.torsos = tuple(
             None if record.torso is None else torch.from_numpy(record.torso).float().to(self.device)
             for record in self.records

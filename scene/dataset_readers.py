@@ -25,7 +25,8 @@ from scene.image_checks import check_image_files
 from utils.errors import UserError
 
 _NOT_FINITE = "NaN or infinity"
-ROTATION_TOLERANCE = 1e-3  # on the entries of R^T R
+# Largest error of an entry of R^T R.
+ROTATION_TOLERANCE = 1e-3
 LONG_CLIP, LONG_CLIP_TEST_FRAMES, TEST_SHARE = 2500, 500, 0.15
 
 
@@ -36,7 +37,8 @@ class FrameRecord:
     image_id: int
     image_path: Path
     mask_path: Path
-    parsing_path: Path | None  # None unless only the head is wanted
+    # None unless only the head is wanted.
+    parsing_path: Path | None
     expression: np.ndarray  # [E] float32
     camera_to_world: np.ndarray  # [4, 4] float64, OpenGL axes
     torso: np.ndarray | None = None  # [4, 4] float64, torso_transform: camera space, OpenGL axes
@@ -54,10 +56,13 @@ class Clip:
     fy: float
     cx: float
     cy: float
-    near: float  # world units
+    # World units.
+    near: float
     expression_names: tuple[str, ...] | None
-    mask_offset: int  # the mask of frame i is mask/<i + mask_offset>.png
-    notes: tuple[str, ...]  # what the log should say about how the folder was read
+    # The mask of frame i is mask/<i + mask_offset>.png.
+    mask_offset: int
+    # What the log should say about how the folder was read.
+    notes: tuple[str, ...]
 
     def camera(self, frame: FrameRecord) -> Camera:
         """The camera of a frame, at the size of the stored frames."""
@@ -173,9 +178,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int | float:
-    return (
-        int(digits) if len(digits) < 19 else float(digits)
-    )  # no integer too large for a float reaches a check
+    # No integer too large for a float reaches a check.
+    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def _number(path: Path, document: dict, key: str, positive: bool = False) -> float:
@@ -266,7 +270,8 @@ def _torsos(path: Path, entries: list[dict], image_ids: list[int]) -> list[np.nd
 
 def _pose(path: Path, entry: dict, image_id: int) -> np.ndarray:  # [4, 4] float64
     pose = _rigid(path, entry, image_id, "transform_matrix")
-    if pose[:3, 3] @ pose[:3, 2] <= 0:  # depth of the origin; the camera looks down its -z
+    # The depth of the origin; the camera looks down its -z.
+    if pose[:3, 3] @ pose[:3, 2] <= 0:
         raise UserError(
             f"{path}: img_id {image_id}: transform_matrix: the head (the origin) is not in front of the "
             "camera; expected camera-to-world with OpenGL axes (x right, y up, looking down -z)"

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-INITIAL_OPACITY = 0.1  # of the family
+# As in the family.
+INITIAL_OPACITY = 0.1
 
 
 class Decoded(NamedTuple):
@@ -31,13 +32,15 @@ class HierarchicalDecoder(nn.Module):
         super().__init__()
         num_rest = (sh_degree + 1) ** 2 - 1
         self.geometry = nn.Linear(num_channels, width)
-        self.geometry_head = nn.Linear(width, 1 + num_geometry)  # opacity logit, geometry feature
+        # Opacity logit and geometry feature.
+        self.geometry_head = nn.Linear(width, 1 + num_geometry)
         self.color = nn.Linear(num_geometry + 3, width)
         self.sh_dc_head = nn.Linear(width, 3)
         self.sh_rest_head = nn.Linear(width, 3 * num_rest) if num_rest else None
         with torch.no_grad():
             self.geometry_head.bias[0] = math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))
-            if self.sh_rest_head is not None:  # zero: a degree that comes in later changes no colour at once
+            # Zero: a degree that comes in later changes no colour at once.
+            if self.sh_rest_head is not None:
                 self.sh_rest_head.weight.zero_()
                 self.sh_rest_head.bias.zero_()
 

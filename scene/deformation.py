@@ -39,7 +39,8 @@ class DeformationField(nn.Module):
         super().__init__()
         self.num_frequencies = num_frequencies
         self.encoding_size = 3 + 6 * num_frequencies
-        self.rejoin_at = depth // 2  # "after layer 4" of 8
+        # "After layer 4" of 8.
+        self.rejoin_at = depth // 2
         input_size = self.encoding_size + signal_size
         self.layers = nn.ModuleList(
             nn.Linear(input_size if i == 0 else width + input_size * (i == self.rejoin_at), width)
@@ -50,7 +51,8 @@ class DeformationField(nn.Module):
         self.log_scale_head = nn.Linear(width, 3)
         for head in (self.xyz_head, self.rotation_head, self.log_scale_head):
             nn.init.zeros_(head.bias)
-            nn.init.normal_(head.weight, std=1e-4)  # starts as no motion, yet gradients reach every layer
+            # Starts as no motion, yet gradients reach every layer.
+            nn.init.normal_(head.weight, std=1e-4)
 
     def forward(self, xyz: Tensor, signal: Tensor) -> Deformation:
         """Offsets for means [N, 3] under one driving signal [D]. The field learns where points go, not where

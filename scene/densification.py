@@ -19,9 +19,12 @@ from utils.rotations import quaternion_to_matrix, sample_unit_quaternions
 
 RESET_OPACITY = 0.01
 SPLIT_CHILDREN = 2
-SPLIT_SHRINK = 0.8 * SPLIT_CHILDREN  # children are smaller than their parent by this factor
-GRACE_AFTER_RESET = 100  # iterations without pruning after an opacity reset
-WORLD_SIZE_LIMIT = 0.1  # of the scene extent; larger ones go with the screen-size rule
+# Children are smaller than their parent by this factor.
+SPLIT_SHRINK = 0.8 * SPLIT_CHILDREN
+# Iterations without pruning after an opacity reset.
+GRACE_AFTER_RESET = 100
+# Share of the scene extent; larger Gaussians are pruned once opacities were reset.
+WORLD_SIZE_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,13 @@ class DensificationStats:
     """What was seen of each Gaussian since the last densification: all [N]."""
 
     def __init__(self, num_gaussians: int, device: torch.device | str) -> None:
-        self.gradient_sum = torch.zeros(
-            num_gaussians, device=device
-        )  # of |d loss / d screen mean|, NDC units
+        # Of |d loss / d screen mean|, NDC units.
+        self.gradient_sum = torch.zeros(num_gaussians, device=device)
         self.num_seen = torch.zeros(num_gaussians, device=device)
-        self.max_radius = torch.zeros(num_gaussians, device=device)  # pixels
-        self.max_opacity = torch.zeros(num_gaussians, device=device)  # decoded, of any expression
+        # Pixels.
+        self.max_radius = torch.zeros(num_gaussians, device=device)
+        # Decoded, of any expression.
+        self.max_opacity = torch.zeros(num_gaussians, device=device)
 
     @torch.no_grad()
     def observe_(self, radii: Tensor, grad_means2d: Tensor, opacities: Tensor) -> None:
@@ -151,7 +155,8 @@ class Densifier:
             return torch.zeros_like(largest_scale, dtype=torch.bool)
         is_prunable = stats.max_opacity < p.min_opacity
         if self.last_reset is not None:
-            if p.max_screen_size:  # 0 is off
+            # 0 is off.
+            if p.max_screen_size:
                 is_prunable |= stats.max_radius > p.max_screen_size
             is_prunable |= largest_scale > WORLD_SIZE_LIMIT * self.extent
         return is_prunable
@@ -163,7 +168,8 @@ class Densifier:
         is_wanted = is_needed & (gradients >= p.densify_grad_threshold)
         if not p.max_gaussians:
             return is_wanted
-        budget = max(0, p.max_gaussians - int(is_needed.sum()))  # a clone or a split adds one
+        # A clone or a split adds one.
+        budget = max(0, p.max_gaussians - int(is_needed.sum()))
         if int(is_wanted.sum()) <= budget:
             return is_wanted
         strongest = torch.where(is_wanted, gradients, -1.0).topk(budget).indices

@@ -51,7 +51,8 @@ class GaussianHead(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         self.active_sh_degree = a.sh_degree
-        self.deforms = True  # False during warm-up: all offsets are zero
+        # False during warm-up: all offsets are zero.
+        self.deforms = True
         self.gaussians = gaussians
         if a.flat_tau:
             gaussians.flatten_tau_()

@@ -16,7 +16,8 @@ from utils.errors import UserError
 from utils.image_headers import read_image_header
 
 READER_THREADS = 8
-HEAD_COLOR_BGR = (255, 0, 0)  # pure blue, as OpenCV decodes it
+# Pure blue, as OpenCV decodes it.
+HEAD_COLOR_BGR = (255, 0, 0)
 EXPECTED = {
     "image": "expected ori_imgs/<img_id>.jpg or .png for every frame of transforms.json",
     "mask": "expected an 8-bit matte for every frame, mask/<img_id + 1>.png or all of them mask/<img_id>.png",

@@ -18,7 +18,8 @@ from arguments import OptimizationParams
 from scene.head_model import GaussianHead
 
 Schedule = Callable[[int], float]
-BLEND_WEIGHTS_RATE = 0.2  # of the rate of the blendshapes: a network cannot take what single offsets can
+# Share of the blendshapes' rate: a network cannot take what single offsets can.
+BLEND_WEIGHTS_RATE = 0.2
 
 
 def constant(value: float) -> Schedule:
@@ -28,7 +29,8 @@ def constant(value: float) -> Schedule:
 
 def log_linear(initial: float, final: float, max_steps: int) -> Schedule:
     """Straight line in log space from `initial` at 0 to `final` at `max_steps`, constant afterwards."""
-    if initial == final == 0:  # a group that is to stay as it is
+    # A group that is to stay as it is.
+    if initial == final == 0:
         return constant(0.0)
     assert initial > 0 and final > 0 and max_steps > 0
 
@@ -118,7 +120,8 @@ class HeadOptimizer:
             capturable=self._rates_there is not None,
         )
         self.riemannian = geoopt.optim.RiemannianAdam([tau], eps=1e-15)
-        if self._rates_there is not None:  # geoopt counts in Python where it makes the state itself
+        # geoopt counts in Python where it makes the state itself.
+        if self._rates_there is not None:
             (parameter,) = tau["params"]
             step = torch.zeros((), dtype=torch.float64, device=device)
             moments = {key: torch.zeros_like(parameter.data) for key in ("exp_avg", "exp_avg_sq")}
@@ -135,7 +138,8 @@ class HeadOptimizer:
     def set_learning_rates(self, iteration: int) -> dict[str, float]:
         """Rates of this iteration, by group name; returned for the log."""
         current = {name: rate(iteration) for name, rate in self.rates.items()}
-        if self._rates_there is not None:  # the groups hold its elements
+        # The groups hold its elements.
+        if self._rates_there is not None:
             ordered = torch.tensor([current[name] for name in self._group_names])
             self._rates_there.copy_(ordered, non_blocking=True)
             return current

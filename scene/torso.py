@@ -14,9 +14,11 @@ from torch.nn import functional as F
 
 from utils.rotations import matrix_to_quaternion, quaternion_multiply, quaternion_to_matrix
 
-NECK = -0.35  # world units below the origin: where membership starts at a half
-NECK_HEIGHT = 0.1  # over which it grows
-RIDGE = 1.0  # on standardised numbers; between 0.1 and 10 the error of left-out frames hardly changes
+# World units below the origin, where membership starts at a half, and over which it grows.
+NECK = -0.35
+NECK_HEIGHT = 0.1
+# For standardised numbers; between 0.1 and 10 the error of left-out frames hardly changes.
+RIDGE = 1.0
 
 
 def initial_membership(xyz: Tensor) -> Tensor:
@@ -33,7 +35,8 @@ def torso_motion(head_pose: Tensor, mean_pose: Tensor, torso: Tensor | None) -> 
     rotation, translation = head_pose[:3, :3], head_pose[:3, 3]
     at_rest = mean_pose  # [3, 4]: head space to camera
     if torso is not None:
-        flip = torch.ones_like(torso[:3, 3])  # made on the device: a copy from the host would wait for it
+        # Made on the device: a copy from the host would wait for it.
+        flip = torch.ones_like(torso[:3, 3])
         flip[1:] = -1
         turn, shift = flip[:, None] * torso[:3, :3] * flip, flip * torso[:3, 3]
         at_rest = turn @ mean_pose

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PLANE_AXES = ((0, 1), (0, 2), (1, 2))  # xy, xz, yz: (horizontal, vertical) axis of each plane
+# The horizontal and the vertical axis of the planes xy, xz, yz.
+PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 
 
 class TriPlane(nn.Module):
@@ -34,9 +35,9 @@ class TriPlane(nn.Module):
         axes = (points / self.half_width).permute(2, 1, 0)  # [3, K, N]: x, y, z
         grid = torch.stack([torch.stack([axes[i], axes[j]], dim=-1) for i, j in PLANE_AXES])  # [3, K, N, 2]
         grid = grid.view(3 * num_blocks, 1, num_points, 2)
-        grid = grid.nan_to_num(
-            0.0
-        )  # on the CPU, torch's backward writes out of bounds where a coordinate is NaN
+        # On the CPU, torch's backward writes out of bounds where a coordinate is NaN.
+        grid = grid.nan_to_num(0.0)
         samples = F.grid_sample(blocks, grid, mode="bilinear", padding_mode="border", align_corners=True)
-        xy, xz, yz = samples.view(3, -1, num_points)  # each [C, N], block after block
+        # Each [C, N], block after block.
+        xy, xz, yz = samples.view(3, -1, num_points)
         return (xy * xz * yz).t()  # [N, C]

@@ -4,9 +4,8 @@ import torch
 
 from utils.errors import UserError
 
-MINIMUM_FREE_GPU_BYTES = (
-    2 * 2**30
-)  # a head of 100,000 Gaussians with optimizer state and activations, and some air
+# A head of 100,000 Gaussians with optimizer state and activations, and some air.
+MINIMUM_FREE_GPU_BYTES = 2 * 2**30
 
 
 def choose_device(name: str) -> torch.device:
