@@ -34,16 +34,16 @@ def main(argv: list[str] | None = None) -> None:
 
     device = choose_device(config.render.device)
     avatar = load_avatar(config.model.model_path, config.render.iteration, device)
-    for note in config.notes if not config.render.quiet else ():
+    sets, notes = view_sets(config, avatar, device)
+    for note in (*config.notes, *notes) if not config.render.quiet else ():
         print(note, file=sys.stderr)
 
-    sets = view_sets(config, avatar, device)
     num_steps = config.render.test_time_tracking
     if num_steps and not config.render.novel_view:
         sets = {
             f"{name}_tracked": TrackedViews(views, avatar, num_steps, config.pipeline)
             for name, views in sets.items()
-            if name != "train"
+            if name in ("val", "test")
         }
     if not any(len(views) for views in sets.values()):
         raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")

@@ -94,6 +94,7 @@ class ModelParams:
     max_frames: int = option(
         0, "use only so many frames, spread over the clip; 0 = all", unit="frames", low=0
     )
+    check_data: bool = option(True, "refuse mattes and cameras that cannot belong to the pictures")
     only_head: bool = option(False, "hair, face and ears without neck and torso; needs the parsing/ maps")
 
 

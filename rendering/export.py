@@ -1,5 +1,8 @@
-"""What a run gives to other programs: cameras.json, input.ply, and the avatar's neutral face as a splat
-file."""
+"""What a run gives to other programs: cameras.json, input.ply, and the avatar's neutral face as a splat file.
+
+The family's viewers expect a world whose y points down. Ours points up, so all three are turned by half a
+turn about x: (x, y, z) becomes (x, -y, -z).
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,16 +11,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from diff_gaussian_rasterization import Splats
 from gaussian_renderer import render
 from scene.cameras import Camera
 from scene.gaussian_model import GaussianModel
 from scene.head_model import GaussianHead
 from scene.views import Drive
 from utils.ply import save_ply, save_points
+from utils.rotations import quaternion_multiply
 from utils.sh_baking import bake_sh, baking_loss
+from utils.spherical_harmonics import degree_of, sh_bases
 
 # Spread over the clip: enough directions, and memory for 16 x 16 systems of all Gaussians.
 BAKED_CAMERAS = 24
+# Half a turn about x, as factors of the coordinates.
+HALF_TURN = torch.tensor([1.0, -1.0, -1.0])
 
 
 def save_cameras(path: Path, cameras: Sequence[Camera], names: Sequence[str]) -> None:
@@ -26,6 +34,7 @@ def save_cameras(path: Path, cameras: Sequence[Camera], names: Sequence[str]) ->
     entries = []
     for i, (camera, name) in enumerate(zip(cameras, names, strict=True)):
         camera_to_world = torch.linalg.inv(camera.world_to_camera.double().cpu())
+        camera_to_world[:3] *= HALF_TURN.double()[:, None]
         entries.append(
             {
                 "id": i,
@@ -45,7 +54,7 @@ def save_cameras(path: Path, cameras: Sequence[Camera], names: Sequence[str]) ->
 
 def save_initial_points(path: Path, gaussians: GaussianModel) -> None:
     """The family's input.ply: where the Gaussians start."""
-    save_points(path, gaussians.xyz)
+    save_points(path, gaussians.xyz * HALF_TURN.to(gaussians.xyz))
 
 
 @torch.no_grad()
@@ -65,13 +74,30 @@ def save_point_cloud(
     decoded = [head(camera, Drive(expression)) for camera in chosen]
     splats = decoded[0]
     sh = bake_sh(decoded, chosen)  # [N, S, 3]
+    turned = half_turn(splats._replace(sh=sh))
     save_ply(
         path,
-        means=splats.means,
-        sh_dc=sh[:, 0],
-        sh_rest=sh[:, 1:],
-        opacity_logits=torch.logit(splats.opacities, eps=1e-6),
-        log_scales=splats.scales.log(),
-        rotations=splats.rotations,
+        means=turned.means,
+        sh_dc=turned.sh[:, 0],
+        sh_rest=turned.sh[:, 1:],
+        opacity_logits=torch.logit(turned.opacities, eps=1e-6),
+        log_scales=turned.scales.log(),
+        rotations=turned.rotations,
     )
     return baking_loss(decoded, sh, chosen, lambda camera, drawn: render(camera, drawn, background).image)
+
+
+def half_turn(splats: Splats) -> Splats:
+    """The splats turned by 180 degrees about x.
+
+    Every SH basis is even or odd in y and z, so that it keeps its place and at most changes its sign.
+    """
+    direction = torch.nn.functional.normalize(torch.tensor([[0.3, 0.5, 0.7]], dtype=torch.float64), dim=1)
+    degree = degree_of(splats.sh.shape[1])
+    signs = (sh_bases(direction, degree) * sh_bases(direction * HALF_TURN.double(), degree)).sign()  # [1, S]
+    quarter = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    return splats._replace(
+        means=splats.means * HALF_TURN.to(splats.means),
+        rotations=quaternion_multiply(quarter.to(splats.rotations), splats.rotations),
+        sh=splats.sh * signs.to(splats.sh)[:, :, None],
+    )

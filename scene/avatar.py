@@ -21,6 +21,7 @@ from utils.checkpoint import find_iteration, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
 MODEL_FOLDER = "model"
+MOTION = "clip.motion"
 # Most of the file; loaded as float32 again.
 SAVED_AS_HALF = {"gaussians.blendshapes", "triplane.planes"}
 
@@ -35,6 +36,11 @@ class Avatar:
     camera: Camera  # a typical camera of the training clip
     background: Tensor  # [3], what it was trained on
     iteration: int
+    # Of the clip that it learned from, so that it can move without the footage: expressions of a stretch of
+    # frames [F, E], the size of the pictures, and what tells that clip from others.
+    motion: Tensor | None = None
+    picture_size: tuple[int, int] | None = None
+    clip_digest: str | None = None
 
     def expression(self, **coefficients: float) -> Tensor:
         """The neutral expression with some named coefficients set: [E]. Raises UserError for an unknown
@@ -56,6 +62,7 @@ class Avatar:
             neutral_expression=self.neutral_expression.to(device),
             camera=self.camera.to(device),
             background=self.background.to(device),
+            motion=None if self.motion is None else self.motion.to(device),
         )
 
 
@@ -68,6 +75,8 @@ def save_avatar(avatar: Avatar, path: Path) -> None:
         "neutral_expression": avatar.neutral_expression.tolist(),
         "expression_names": avatar.expression_names,
         "background": avatar.background.tolist(),
+        "picture_size": avatar.picture_size,
+        "clip_digest": avatar.clip_digest,
         "camera": {
             "world_to_camera": camera.world_to_camera.tolist(),
             **{name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height", "near")},
@@ -77,6 +86,8 @@ def save_avatar(avatar: Avatar, path: Path) -> None:
         name: value.half() if name in SAVED_AS_HALF else value
         for name, value in avatar.head.state_dict().items()
     }
+    if avatar.motion is not None:
+        tensors[MOTION] = avatar.motion
     save_checkpoint(path, tensors, metadata)
 
 
@@ -92,6 +103,7 @@ def load_avatar(
     if path.suffix != ".safetensors":
         path = find_iteration(path / MODEL_FOLDER, iteration)
     tensors, metadata = load_checkpoint(path)
+    motion = tensors.pop(MOTION, None)
     try:
         camera = dict(metadata["camera"])
         camera["world_to_camera"] = torch.tensor(camera["world_to_camera"])
@@ -103,6 +115,9 @@ def load_avatar(
             camera=Camera(**camera),
             background=torch.tensor(metadata["background"]),
             iteration=metadata["iteration"],
+            motion=motion,
+            picture_size=tuple(metadata["picture_size"]) if metadata.get("picture_size") else None,
+            clip_digest=metadata.get("clip_digest"),
         )
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path}: not a model for use, or of another version ({error})") from error

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from scene.cameras import Camera
+from scene.clip_checks import matte_defect, refuse_matte
 from scene.dataset_readers import Clip, FrameRecord
 from scene.image_checks import decode_image, head_pixels
 from scene.views import Drive
@@ -76,11 +77,17 @@ def composite(
 
 
 def load_frame(
-    record: FrameRecord, background: np.ndarray, size: tuple[int, int], only_head: bool
+    record: FrameRecord,
+    background: np.ndarray,
+    size: tuple[int, int],
+    only_head: bool,
+    check_data: bool = True,
 ) -> np.ndarray:  # [H, W, 4] uint8
     """Decode a frame and its matte, which the parsing map cuts to the head if so wanted. Raises UserError."""
     rgb = cv2.cvtColor(decode_image(record.image_path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     alpha = decode_image(record.mask_path, cv2.IMREAD_GRAYSCALE)
+    if check_data and (defect := matte_defect(alpha)):
+        raise refuse_matte(record.mask_path, defect)
     if only_head:
         alpha = alpha * head_pixels(decode_image(record.parsing_path, cv2.IMREAD_COLOR))
     return composite(rgb, alpha, background, size)
@@ -212,7 +219,10 @@ class FrameDataset:
 
     def _load(self, position: int) -> Tensor:
         size = self.width, self.height
-        return torch.from_numpy(load_frame(self.records[position], self.background, size, self.only_head))
+        record = self.records[position]
+        return torch.from_numpy(
+            load_frame(record, self.background, size, self.only_head, self.clip.is_checked)
+        )
 
     def _place(self, data_device: torch.device | str | None) -> torch.device:
         if data_device is not None:

@@ -11,16 +11,18 @@ the end of the clip whatever the order in the file. The ids need not be contiguo
 file, field, expected, found.
 """
 
+import hashlib
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scene.cameras import Camera, near_plane
+from scene.clip_checks import check_clip
 from scene.image_checks import check_image_files
 from utils.errors import UserError
 
@@ -63,6 +65,18 @@ class Clip:
     mask_offset: int
     # What the log should say about how the folder was read.
     notes: tuple[str, ...]
+    # Whether mattes are looked at as they are decoded.
+    is_checked: bool = True
+
+    @property
+    def digest(self) -> str:
+        """What tells this clip from another one, wherever it lies: a hash of ids and cameras."""
+        numbers = [self.width, self.height, self.fx, self.fy, self.cx, self.cy]
+        content = hashlib.sha256(np.array(numbers, np.float64).tobytes())
+        for frame in self.frames:
+            content.update(np.int64(frame.image_id).tobytes())
+            content.update(np.ascontiguousarray(frame.camera_to_world).tobytes())
+        return content.hexdigest()[:16]
 
     def camera(self, frame: FrameRecord) -> Camera:
         """The camera of a frame, at the size of the stored frames."""
@@ -114,11 +128,30 @@ def split_clip(num_frames: int, eval: bool, test_frames: int | None = None, val_
     return Split(every[:num_train], every[num_train : num_frames - num_test], every[num_frames - num_test :])
 
 
-def read_clip(source_path: Path | str, only_head: bool = False) -> Clip:
+def read_clip(source_path: Path | str, only_head: bool = False, check_data: bool = True) -> Clip:
     """Read and check a clip: the whole of transforms.json, the presence, size and end of every image file.
+
+    With `check_data` also whether cameras, mattes and pictures belong together (clip_checks.py).
 
     Raises UserError in one line that names file and field.
     """
+    return with_pictures(read_transforms(source_path, only_head), check_data)
+
+
+def with_pictures(clip: Clip, check_data: bool = True) -> Clip:
+    """The clip, its pictures looked at as `read_clip` does."""
+    check_image_files(
+        images=[frame.image_path for frame in clip.frames],
+        masks=[frame.mask_path for frame in clip.frames],
+        parsings=[frame.parsing_path for frame in clip.frames if frame.parsing_path],
+        size=(clip.width, clip.height),
+    )
+    clip = replace(clip, is_checked=check_data)
+    return replace(clip, notes=(*clip.notes, *check_clip(clip))) if check_data else clip
+
+
+def read_transforms(source_path: Path | str, only_head: bool = False) -> Clip:
+    """Read and check transforms.json alone: cameras and expressions. Raises UserError."""
     root = Path(source_path)
     json_path = root / "transforms.json"
     document = _read_json(json_path)
@@ -147,23 +180,21 @@ def read_clip(source_path: Path | str, only_head: bool = False) -> Clip:
         )
         for i, expression, pose, torso in zip(image_ids, expressions, poses, torsos, strict=True)
     )
-    check_image_files(
-        images=[frame.image_path for frame in frames],
-        masks=[frame.mask_path for frame in frames],
-        parsings=[frame.parsing_path for frame in frames if frame.parsing_path],
-        size=(width, height),
-    )
     near = near_plane(np.array([np.linalg.norm(pose[:3, 3]) for pose in poses]))
     return Clip(root, frames, width, height, fx, fy, cx, cy, near, names, mask_offset, notes)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.parent.is_dir():
-        raise UserError(f"{path.parent}: no such folder; expected a clip (transforms.json, ori_imgs/, mask/)")
+        raise UserError(
+            f"{path.parent}: no such folder; expected transforms.json, ori_imgs/, mask/; name it by -s"
+        )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
+        document = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_integer)
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; expected cameras and expressions of the clip") from None
+        raise UserError(
+            f"{path}: missing; expected cameras and expressions of the clip{_layout_hint(path.parent, {})}"
+        ) from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     except json.JSONDecodeError as error:
@@ -174,7 +205,27 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: expected an object with h, w, fx, fy, cx, cy and frames, found {_shown(document)}"
         )
+    if hint := _layout_hint(path.parent, document):
+        raise UserError(f"{path}: not in this project's layout{hint}")
     return document
+
+
+def _layout_hint(root: Path, document: dict) -> str:
+    """Which option reads a folder as others write it, for the end of a line; else nothing."""
+    entries = document.get("frames")
+    entry = entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
+    if "img_id" not in entry and ("file_path" in entry or (not document and (root / "flame").is_dir())):
+        return f": its frames have file_path, as INSTA's; convert: python prepare.py --from insta {root} OUT"
+    if not document and (root / "transforms_train.json").is_file():
+        return (
+            "; transforms_train.json is there: split files of talking-head NeRFs have no expressions; "
+            "prepare the video anew by python prepare.py VIDEO OUT"
+        )
+    if not document and (root / "checkpoint").is_dir():
+        return f"; FlashAvatar's folders are read by python prepare.py --from flashavatar {root} OUT"
+    if "exp_ori" not in entry and "exp" in entry:
+        return ": frames have exp; this layout's name is exp_ori, rename it"
+    return ""
 
 
 def _integer(digits: str) -> int | float:

@@ -19,7 +19,8 @@ READER_THREADS = 8
 # Pure blue, as OpenCV decodes it.
 HEAD_COLOR_BGR = (255, 0, 0)
 EXPECTED = {
-    "image": "expected ori_imgs/<img_id>.jpg or .png for every frame of transforms.json",
+    "image": "expected ori_imgs/<img_id>.jpg or .png for every frame of transforms.json; a clip that lies "
+    "elsewhere is named by -s",
     "mask": "expected an 8-bit matte for every frame, mask/<img_id + 1>.png or all of them mask/<img_id>.png",
     "parsing": "--only_head needs a face parsing map of every frame, with the head (hair, face, ears) in "
     "pure blue (0, 0, 255); make them with any face parsing network, or train without --only_head",
@@ -35,7 +36,7 @@ UNUSABLE = {"image": (), "mask": ("gray + alpha", "RGBA"), "parsing": ("gray", "
 def check_image_files(
     images: Sequence[Path], masks: Sequence[Path], parsings: Sequence[Path], size: tuple[int, int]
 ) -> None:
-    """Refuse missing, truncated and wrongly sized files, and masks or parsing maps that select nothing.
+    """Refuse missing, truncated and wrongly sized files, and parsing maps that select nothing.
 
     size: width and height that all must have. Raises UserError in one line that names the file.
     """
@@ -43,13 +44,30 @@ def check_image_files(
     for kind, paths in groups.items():
         missing = [path for path in paths if not path.is_file()]
         if missing:
+            hint = _hint(kind, missing[0], images)
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise UserError(f"{missing[0]}: missing{more}; {EXPECTED[kind]}")
+            raise UserError(f"{missing[0]}: missing{more}; {EXPECTED[kind]}{hint}")
     with ThreadPoolExecutor(READER_THREADS) as pool:
         for kind, paths in groups.items():
             _refuse_first(pool.map(partial(_file_defect, kind, size), paths))
-        _refuse_first(pool.map(_empty_mask, _samples(masks)))
         _refuse_first(pool.map(_empty_parsing, _samples(parsings)))
+
+
+def _hint(kind: str, missing: Path, images: Sequence[Path]) -> str:
+    """What lies there instead of a missing file, for the end of the line."""
+    if kind == "image":
+        others = sorted(path.name for path in missing.parent.glob("*"))[:1]
+        return f"; there is {others[0]}" if others else ""
+    if kind == "mask" and not missing.parent.is_dir() and images:
+        try:
+            if read_image_header(images[0]).channels == "RGBA":
+                return (
+                    "; the pictures have an alpha channel: write it to mask/ (in INSTA's folders it is "
+                    "read by python prepare.py --from insta)"
+                )
+        except (OSError, ValueError):
+            pass
+    return ""
 
 
 def head_pixels(parsing_bgr: np.ndarray) -> np.ndarray:  # [H, W, 3] uint8 -> [H, W] bool
@@ -89,11 +107,6 @@ def _file_defect(kind: str, size: tuple[int, int], path: Path) -> str | None:
     if header.bits > 8 or header.channels in UNUSABLE[kind]:
         return f"{path}: {header.bits}-bit {header.channels}; expected {KIND[kind]}"
     return None
-
-
-def _empty_mask(path: Path) -> str | None:
-    is_empty = not decode_image(path, cv2.IMREAD_GRAYSCALE).any()
-    return f"{path}: all zero; expected a foreground matte, 255 on the person" if is_empty else None
 
 
 def _empty_parsing(path: Path) -> str | None:

@@ -11,7 +11,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from arguments import ScoringParams, TrainConfig, stored_config
+from scene.avatar import MODEL_FOLDER
 from scene.dataset_readers import Clip, read_clip
+from utils.checkpoint import iteration_path, load_metadata
 from utils.errors import UserError
 from utils.image_headers import read_image_header
 from utils.images import from_uint8, read_png
@@ -78,9 +80,18 @@ def _sets_of(run: Path, params: ScoringParams) -> list[RenderedSet]:
     source = params.source_path or config.model.source_path
     if source is None:
         raise UserError(f"{run}: its config names no clip; name it with -s/--source_path")
-    clip = read_clip(source, config.model.only_head)
+    clip = read_clip(source, config.model.only_head, config.model.check_data)
+    trained_on = _clip_digest(run, iteration)
+    if trained_on not in (None, clip.digest):
+        raise UserError(f"{source}: not the clip that {run} was trained on; name that one by -s")
     chosen = [name for name in wanted if iteration in rendered[name]]
     return [_read_set(run, config, clip, name, iteration) for name in chosen]
+
+
+def _clip_digest(run: Path, iteration: int) -> str | None:
+    """What the model says of the clip that it learned from; None where it does not say."""
+    path = iteration_path(run / MODEL_FOLDER, iteration)
+    return load_metadata(path).get("clip_digest") if path.is_file() else None
 
 
 def _iterations(folder: Path) -> set[int]:

@@ -76,7 +76,7 @@ def test_training_leaves_the_familys_folders(trained):
     assert results.keys() == {"ours_12", f"ours_{ITERATIONS}"}
     assert len(json.loads((trained / "per_view.json").read_text())["ours_12"]) == 3
     cameras = json.loads((trained / "cameras.json").read_text())
-    assert len(cameras) == 9 and cameras[0]["position"] == pytest.approx([0, 0, 3], abs=1e-5)
+    assert len(cameras) == 9 and cameras[0]["position"] == pytest.approx([0, 0, -3], abs=1e-5)
 
 
 def test_training_brings_the_render_nearer_to_the_truth(clip, tmp_path):

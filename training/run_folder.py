@@ -53,7 +53,7 @@ class RunFolder:
         for name in ("", *OWN_FOLDERS):
             remove_leftovers(self.path / name)
         self.store_config(config)
-        self._log_file = (self.path / "train.log").open("a", encoding="utf-8")
+        self._log_file = (self.path / "train.log").open("a", encoding="utf-8", errors="surrogateescape")
         self._curves_path = self.path / "eval" / "curves.json"
         self._curves: dict[str, list[dict]] = {"steps": [], "evaluations": []}
         self._tensorboard = _tensorboard_writer(self.path / "tensorboard")
@@ -129,9 +129,9 @@ class RunFolder:
             self._tensorboard.add_scalar(tag, value, iteration)
 
     def _clear(self) -> None:
-        for name in OWN_FOLDERS:
-            if (self.path / name).is_dir():
-                shutil.rmtree(self.path / name)
+        for path in (*(self.path / name for name in OWN_FOLDERS), *self.path.glob("driven_by_*")):
+            if path.is_dir():
+                shutil.rmtree(path)
         for name in OWN_FILES:
             (self.path / name).unlink(missing_ok=True)
 

@@ -35,6 +35,8 @@ from utils.progress import Progress
 # Iterations between two looks at the loss: each one waits for the GPU.
 REPORT_INTERVAL = 10
 PREFETCHED_FRAMES = 8
+# Of the clip that stay with the avatar as a motion to play, 20 KB a hundred.
+MOTION_FRAMES = 1_000
 
 
 class TrainingData(NamedTuple):
@@ -144,7 +146,7 @@ class Session:
 
     def save_checkpoint(self) -> None:
         """What --resume goes on from."""
-        self.state.save(self.folder.checkpoint(self.state.iteration))
+        self.state.save(self.folder.checkpoint(self.state.iteration), self.data.clip.expression_names)
 
     def save(self) -> None:
         """Checkpoint, model for use and PLY of the current iteration."""
@@ -161,13 +163,27 @@ class Session:
         expressions = np.stack([record.expression for record in self.data.train.records])
         background = self.data.background
         neutral = neutral_expression(expressions, clip.expression_names).to(background.device)
-        camera = typical_camera(cameras)
-        avatar = Avatar(head, neutral, clip.expression_names, camera, background, iteration)
+        avatar = Avatar(
+            head,
+            neutral,
+            clip.expression_names,
+            typical_camera(cameras),
+            background,
+            iteration,
+            motion=self._motion().to(background.device),
+            picture_size=(clip.width, clip.height),
+            clip_digest=clip.digest,
+        )
         save_avatar(avatar, folder.model(iteration))
         self._saved_at = iteration
         baked = save_point_cloud(folder.point_cloud(iteration), head, neutral, cameras, background)
         folder.log(f"[iteration {iteration}] saved {folder.model(iteration)}")
         folder.log(f"PLY of the neutral face: baked SH agree with the avatar to {baked:.1f} dB")
+
+    def _motion(self) -> Tensor:
+        """What the avatar plays without the clip: expressions [F, E] of held-out frames, else of others."""
+        indices = (self.data.split.test or self.data.split.train)[:MOTION_FRAMES]
+        return torch.from_numpy(np.stack([self.data.clip.frames[i].expression for i in indices]))
 
     def finish(self) -> None:
         """Save what there is and score it; after Ctrl-C say how to go on and raise KeyboardInterrupt."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from diff_gaussian_rasterization import cuda
 from rendering.export import save_cameras, save_initial_points
 from scene.avatar import typical_camera
 from scene.cameras import Camera
+from scene.coefficients import matched
 from scene.dataset import FrameDataset
 from scene.dataset_readers import Clip, read_clip, split_clip
 from scene.gaussian_model import GaussianModel
@@ -26,7 +28,7 @@ from training.run_folder import RunFolder
 from training.session import Session, TrainingData
 from training.side_views import SideViews
 from training.state import TrainingState
-from utils.checkpoint import find_iteration
+from utils.checkpoint import find_iteration, load_metadata
 from utils.device import check_free_memory, choose_device, describe
 from utils.errors import UserError
 from utils.startup import seconds_since_start
@@ -45,12 +47,16 @@ def begin(config: TrainConfig) -> Session:
     Raises UserError where data, options and checkpoint do not fit; the folder is touched last.
     """
     device = choose_device(config.run.device)
-    data = open_data(config, device)
+    checkpoint = checkpoint_to_go_on_from(config)
+    data = open_data(config, device, checkpoint)
     loss = TrainingLoss(config.optimization).to(device)
     check_free_memory(device)
     torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
 
-    state = starting_state(config, data, device)
+    if checkpoint is None:
+        state = fresh_state(config, data, device)
+    else:
+        state = TrainingState.load(checkpoint, config, len(data.train), device)
     augmentation = augmentation_for(config, data, state.head)
     folder = RunFolder(config)
     for note in (*config.notes, *data.clip.notes, loss.notice, *described(config, data, device)):
@@ -73,10 +79,22 @@ def begin(config: TrainConfig) -> Session:
     return Session(config, data, state, loss, augmentation, folder, can_capture)
 
 
-def open_data(config: TrainConfig, device: torch.device) -> TrainingData:
-    """The clip, split as the options ask for it."""
+def checkpoint_to_go_on_from(config: TrainConfig) -> Path | None:
+    """The file that the options name, if they name one."""
+    if config.run.start_checkpoint is None and config.run.resume:
+        return find_iteration(config.model.model_path / "checkpoints")
+    return config.run.start_checkpoint
+
+
+def open_data(config: TrainConfig, device: torch.device, checkpoint: Path | None = None) -> TrainingData:
+    """The clip, split as the options ask for it, with its coefficients in the order of the checkpoint."""
     m = config.model
-    clip = read_clip(m.source_path, m.only_head)
+    clip = read_clip(m.source_path, m.only_head, m.check_data)
+    if checkpoint is not None:
+        stored = load_metadata(checkpoint)
+        size = stored.get("head", {}).get("architecture", {}).get("expression_size")
+        names = stored.get("expression_names", clip.expression_names)
+        clip = matched(clip, names, size, "the checkpoint")
     split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
     background = torch.full((3,), float(m.white_background), device=device)
 
@@ -93,16 +111,6 @@ def open_data(config: TrainConfig, device: torch.device) -> TrainingData:
         )
 
     return TrainingData(clip, split, background, frames(split.train), frames)
-
-
-def starting_state(config: TrainConfig, data: TrainingData, device: torch.device) -> TrainingState:
-    """The state to go on from: of a checkpoint where the options name one, else a fresh one."""
-    checkpoint = config.run.start_checkpoint
-    if checkpoint is None and config.run.resume:
-        checkpoint = find_iteration(config.model.model_path / "checkpoints")
-    if checkpoint is None:
-        return fresh_state(config, data, device)
-    return TrainingState.load(checkpoint, config, len(data.train), device)
 
 
 def fresh_state(config: TrainConfig, data: TrainingData, device: torch.device) -> TrainingState:

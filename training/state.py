@@ -65,8 +65,8 @@ class TrainingState:
         """The head that is evaluated and saved."""
         return self.head if self.average is None else self.average.averaged(self.head)
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, atomically."""
+    def save(self, path: Path, expression_names: tuple[str, ...] | None = None) -> None:
+        """Write a checkpoint, atomically. `expression_names`: of the coefficients that it learned from."""
         averaged = self.average.weights if self.average is not None else {}
         tensors = {
             **{f"head.{name}": value for name, value in self.head.state_dict().items()},
@@ -81,6 +81,7 @@ class TrainingState:
             "seconds": self.seconds,
             "last_reset": self.densifier.last_reset,
             "num_frames": self.sampler.num_frames,
+            "expression_names": expression_names,
             "num_averaged": self.average.num_updates if self.average is not None else 0,
             "head": self.head.metadata(),
         }

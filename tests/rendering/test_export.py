@@ -19,21 +19,21 @@ POSE[2, 3] = 3.0
 CAMERA = Camera(POSE, 150.0, 140.0, 30.0, 25.0, 64, 48)
 
 
-def test_cameras_are_the_familys_camera_to_world(tmp_path):
+def test_cameras_are_the_familys_camera_to_world_with_y_down(tmp_path):
     cameras = swing_path(CAMERA, 4, 20)
     save_cameras(tmp_path / "cameras.json", cameras, ["a", "b", "c", "d"])
     entries = json.loads((tmp_path / "cameras.json").read_text())
     assert [entry["img_name"] for entry in entries] == ["a", "b", "c", "d"]
     for entry, camera in zip(entries, cameras, strict=True):
         point = np.array([0.1, -0.2, 0.3])
-        seen = np.array(entry["rotation"]).T @ (point - entry["position"])
+        seen = np.array(entry["rotation"]).T @ (point * [1, -1, -1] - entry["position"])
         pose = camera.world_to_camera.double().numpy()
         np.testing.assert_allclose(seen, pose[:3, :3] @ point + pose[:3, 3], atol=1e-5)
         assert (entry["fx"], entry["fy"], entry["cx"], entry["cy"]) == (150, 140, 30, 25)
         assert (entry["width"], entry["height"]) == (64, 48)
 
 
-def test_a_splat_file_draws_the_expression_as_well_as_it_says(tmp_path):
+def test_a_splat_file_with_y_down_draws_the_expression_as_well_as_it_says(tmp_path):
     head = activate_everything(make_head(60, sh_degree=2)).requires_grad_(False)
     head.gaussians.opacity_offset.add_(2.0)
     expression, background = 0.5 * torch.rand(EXPRESSION_SIZE), torch.ones(3)
@@ -41,9 +41,10 @@ def test_a_splat_file_draws_the_expression_as_well_as_it_says(tmp_path):
     stated = save_point_cloud(tmp_path / "splats.ply", head, expression, cameras, background)
     stored = load_ply(tmp_path / "splats.ply")
     splats = head(CAMERA, Drive(expression))
+    half_turn = torch.diag(torch.tensor([1.0, -1, -1, 1]))
     drawn = [
         render(
-            camera,
+            camera.posed(camera.world_to_camera @ half_turn),
             splats._replace(
                 means=stored.means,
                 sh=torch.cat([stored.sh_dc[:, None], stored.sh_rest], dim=1),
