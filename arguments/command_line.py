@@ -30,7 +30,14 @@ from arguments.params import (
     TrainConfig,
 )
 from arguments.schedule import option_values, replace_options, rescale_schedule
-from arguments.validation import check_model, check_optimization, check_preset, check_ranges, check_run
+from arguments.validation import (
+    check_model,
+    check_optimization,
+    check_preset,
+    check_ranges,
+    check_run,
+    check_writable,
+)
 from utils.errors import UserError
 
 CONFIG_NAME = "config.json"
@@ -82,6 +89,7 @@ def parse_render_args(argv: list[str] | None = None) -> RenderConfig:
             f"({config.model.model_path / CONFIG_NAME})"
         )
     check_model(config.model, config.network)
+    check_writable(config.model.model_path)
     return config
 
 

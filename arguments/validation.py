@@ -2,6 +2,7 @@
 flag."""
 
 import math
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from arguments.params import ModelParams, NetworkParams, OptimizationParams, StartParams, TrainConfig
 from arguments.presets import PRESETS
 from utils.errors import UserError
+from utils.files import why_not_writable
 
 
 def check_ranges(group: Any, where: str = "--") -> None:
@@ -93,12 +95,21 @@ def check_source(source_path: Path | None) -> None:
     if source_path is None:
         raise UserError("-s/--source_path: missing; the folder of the clip, for example -s data/demo")
     if not source_path.is_dir():
-        raise UserError(f"-s/--source_path {source_path}: no such folder")
+        what = "is a file; expected a folder" if source_path.is_file() else "no such folder"
+        raise UserError(f"-s/--source_path {source_path}: {what}")
+
+
+def check_writable(model_path: Path) -> None:
+    """Refuse a folder for results into which, or into whose parts, nothing can be written."""
+    for folder in (model_path, model_path / "checkpoints", model_path / "model", model_path / "eval"):
+        if reason := why_not_writable(folder):
+            raise UserError(f"-m/--model_path {model_path}: {reason}")
 
 
 def _check_output(model_path: Path, run) -> None:
-    if model_path.exists() and not model_path.is_dir():
+    if os.path.lexists(model_path) and not model_path.is_dir():
         raise UserError(f"-m/--model_path {model_path}: is a file; expected a folder for the results")
+    check_writable(model_path)
     if not model_path.is_dir() or run.resume:
         return
     if any(model_path.iterdir()) and not run.overwrite:

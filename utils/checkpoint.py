@@ -105,6 +105,8 @@ def find_iteration(folder: str | Path, iteration: int | None = None) -> Path:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
+    if isinstance(error, OSError):
+        return UserError(f"{path}: cannot be read ({error.strerror})")
     return UserError(f"{path}: damaged or no safetensors file ({error})")
 
 

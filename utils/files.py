@@ -51,6 +51,17 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
+def why_not_writable(folder: str | Path) -> str | None:
+    """Why nothing can be written into a folder, which need not exist yet; None where it can."""
+    folder = Path(folder).absolute()
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        return f"{existing} is a file; expected a folder"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"no right to write into {existing}"
+    return None
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what killed processes left half-written directly in `folder`, which need not exist."""
     folder = Path(folder)
