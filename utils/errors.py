@@ -17,8 +17,7 @@ class UserError(Exception):
 
 
 def exit_on_user_error(main: Callable) -> Callable:
-    """Decorate a script's `main`: a UserError, or a refusal of the file system, becomes one line and exit code
-    2."""
+    """Decorate a script's `main`: a UserError or a file system's refusal becomes one line, exit code 2."""
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
