@@ -113,6 +113,11 @@ def test_presets_are_described(page):
     assert named == set(PRESETS)
 
 
+def test_docs_hold_pages_and_pictures_but_no_logs():
+    kinds = {path.suffix for path in tracked_files() if path.is_relative_to(ROOT / "docs")}
+    assert kinds <= {".md", ".png", ".jpg"}
+
+
 def test_readme_fits_three_screens():
     assert len(text_of(README).splitlines()) <= MAX_README_LINES
 
