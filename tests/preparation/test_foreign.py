@@ -1,6 +1,7 @@
 """Synthetic files in the formats of others: a camera that looks at the head from 1 m, pictures of noise."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -138,3 +139,105 @@ def test_a_data_set_is_not_overwritten_unless_told(insta, tmp_path):
     with pytest.raises(UserError, match="--overwrite"):
         convert("insta", insta, out, quiet=True)
     assert convert("insta", insta, out, overwrite=True, quiet=True) == FRAMES
+
+
+def edited(root: Path, change) -> None:
+    document = json.loads((root / "transforms.json").read_text())
+    change(document)
+    (root / "transforms.json").write_text(json.dumps(document))
+
+
+def not_finite_expression(root: Path) -> str:
+    path = root / "flame/exp/00002.txt"
+    np.savetxt(path, np.full(100, np.nan))
+    return f"{path}: expression: expected finite numbers"
+
+
+def not_finite_pose(root: Path) -> str:
+    edited(root, lambda document: document["frames"][1]["transform_matrix"][0].__setitem__(3, float("nan")))
+    return "transforms.json: 00002.png: pose: expected finite numbers"
+
+
+def twice(root: Path) -> str:
+    edited(root, lambda document: document["frames"].append(document["frames"][0]))
+    return "00003.png is there more than once"
+
+
+def no_matte(root: Path) -> str:
+    cv2.imwrite(str(root / "images/00003.png"), picture(3, 3))
+    return "00003.png: expected a matte in its alpha channel"
+
+
+def no_picture(root: Path) -> str:
+    (root / "images/00001.png").unlink()
+    return "00001.png: missing; transforms.json names it"
+
+
+def mirrored(root: Path) -> str:
+    edited(root, lambda document: document["frames"][0]["transform_matrix"][0].__setitem__(0, -9))
+    return "transform_matrix: rotation is not orthonormal"
+
+
+DEFECTS = [not_finite_expression, not_finite_pose, twice, no_matte, no_picture, mirrored]
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_one_line_and_what_was_there_stays(insta, tmp_path, defect):
+    out = tmp_path / "out"
+    convert("insta", insta, out, quiet=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    message = defect(insta)
+    with pytest.raises(UserError, match=re.escape(message)):
+        convert("insta", insta, out, overwrite=True, quiet=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    with pytest.raises(UserError):
+        convert("insta", insta, tmp_path / "new", quiet=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["insta", "out"]
+
+
+@pytest.mark.parametrize("place", [".", "inside", ".."])
+def test_a_source_is_never_written_over(insta, place):
+    before = {path: path.read_bytes() for path in insta.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"the folder that is read"):
+        convert("insta", insta, insta / place, overwrite=True, quiet=True)
+    assert {path: path.read_bytes() for path in insta.rglob("*") if path.is_file()} == before
+
+
+def test_sixteen_bits_become_eight(insta, tmp_path):
+    wide = picture(1, 4).astype(np.uint16) * 257
+    cv2.imwrite(str(insta / "images/00001.png"), wide)
+    convert("insta", insta, tmp_path / "out", quiet=True)
+    image, matte = (
+        cv2.imread(str(tmp_path / "out" / name), cv2.IMREAD_UNCHANGED)
+        for name in ("ori_imgs/1.png", "mask/2.png")
+    )
+    assert np.array_equal(image, picture(1, 4)[..., :3]) and np.array_equal(matte, picture(1, 4)[..., 3])
+
+
+def test_parsing_maps_are_taken_along_where_every_frame_has_one(insta, tmp_path):
+    (insta / "seg_mask").mkdir()
+    for index in range(FRAMES):
+        cv2.imwrite(str(insta / f"seg_mask/{index:05d}.png"), picture(10 + index, 3))
+
+    def name_them(document):
+        for entry in document["frames"]:
+            entry["seg_mask_path"] = entry["file_path"].replace("images", "seg_mask")
+
+    edited(insta, name_them)
+    convert("insta", insta, tmp_path / "out", quiet=True)
+    assert np.array_equal(cv2.imread(str(tmp_path / "out/parsing/2.png")), picture(12, 3))
+    (insta / "seg_mask/00000.png").unlink()
+    convert("insta", insta, tmp_path / "other", quiet=True)
+    assert not (tmp_path / "other/parsing").exists()
+
+
+def test_files_of_a_split_and_paths_of_windows_are_read_too(insta, tmp_path):
+    document = json.loads((insta / "transforms.json").read_text())
+    for entry in document["frames"]:
+        entry |= {key: entry[key].replace("/", "\\") for key in ("file_path", "exp_path")}
+    parts = {"train": document["frames"][:3], "test": document["frames"][3:], "val": document["frames"][2:]}
+    for name, frames in parts.items():
+        (insta / f"transforms_{name}.json").write_text(json.dumps(document | {"frames": frames}))
+    (insta / "transforms.json").unlink()
+    assert convert("insta", insta, tmp_path / "out", quiet=True) == FRAMES
+    assert [frame.image_id for frame in read_clip(tmp_path / "out").frames] == list(range(FRAMES))
