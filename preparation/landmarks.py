@@ -26,6 +26,12 @@ BLURRED = 0.15  # of the clip's median sharpness
 _CHUNK = 250  # frames to a file of the cache
 _WAITING = 4 * NUM_WORKERS  # frames in memory
 
+# Sides of the small pictures that tell one shot from another: of the frame, and of the face laid flat.
+THUMBNAIL, CHIP = 16, 32
+# MediaPipe's landmarks at the outer corners of the eyes and the base of the nose, and their places in a chip.
+RIGHT_EYE_CORNER, LEFT_EYE_CORNER, NOSE_BASE = 33, 263, 2
+_CHIP_PLACES = np.float32([[8, 12], [24, 12], [16, 22]])
+
 NO_FACE, TWO_FACES, OUTSIDE_FRAME = "no face", "two faces", "face leaves the frame"
 REPEATED, BLUR = "repeated frame", "blur"
 
@@ -56,6 +62,8 @@ class LandmarkTrack:
     sharpness: np.ndarray  # [F] float32, relative
     coefficient_names: tuple[str, ...]
     dropped: dict[int, str] = field(default_factory=dict)  # frame: reason
+    thumbnails: np.ndarray | None = None  # [F, 16, 16] uint8 gray, of the frames
+    chips: np.ndarray | None = None  # [F, 32, 32] uint8 gray, of the faces laid flat
 
     @property
     def num_frames(self) -> int:
@@ -73,6 +81,8 @@ class _Seen(NamedTuple):
     face: Face | None
     sharpness: float
     reason: str  # why it cannot be used, "" if it can
+    thumbnail: np.ndarray
+    chip: np.ndarray
 
 
 def track_faces(
@@ -95,7 +105,7 @@ def track_faces(
 
     def look(frame: np.ndarray, is_repeated: bool) -> _Seen:
         if is_repeated:
-            return _Seen(None, 0.0, REPEATED)
+            return _seen(frame, None, 0.0, REPEATED)
         tracker = trackers.get()
         try:
             return _judge(frame, tracker.find(frame))
@@ -141,16 +151,28 @@ def drop_blurred(track: LandmarkTrack) -> LandmarkTrack:
 
 def _judge(frame: np.ndarray, faces: list[Face]) -> _Seen:
     if not faces:
-        return _Seen(None, 0.0, NO_FACE)
+        return _seen(frame, None, 0.0, NO_FACE)
     faces = sorted(faces, key=_height, reverse=True)
     face = faces[0]
     sharpness = _sharpness(frame, face)
     if len(faces) > 1 and _height(faces[1]) > SECOND_FACE * _height(face):
-        return _Seen(face, sharpness, TWO_FACES)
+        return _seen(frame, face, sharpness, TWO_FACES)
     xy = face.landmarks[:, :2]
     if (xy < -OUTSIDE).any() or (xy > 1 + OUTSIDE).any():
-        return _Seen(face, sharpness, OUTSIDE_FRAME)
-    return _Seen(face, sharpness, "")
+        return _seen(frame, face, sharpness, OUTSIDE_FRAME)
+    return _seen(frame, face, sharpness, "")
+
+
+def _seen(frame: np.ndarray, face: Face | None, sharpness: float, reason: str) -> _Seen:
+    gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+    thumbnail = cv2.resize(gray, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    chip = np.zeros((CHIP, CHIP), np.uint8)
+    if face is not None and len(face.landmarks) > LEFT_EYE_CORNER:
+        size = np.float32([frame.shape[1], frame.shape[0]])
+        places = face.landmarks[[RIGHT_EYE_CORNER, LEFT_EYE_CORNER, NOSE_BASE], :2] * size
+        flat = cv2.getAffineTransform(places.astype(np.float32), _CHIP_PLACES)
+        chip = cv2.warpAffine(gray, flat, (CHIP, CHIP), flags=cv2.INTER_AREA)
+    return _Seen(face, sharpness, reason, thumbnail, chip)
 
 
 def _height(face: Face) -> float:
@@ -216,14 +238,20 @@ def _write_chunk(path: Path, chunk: list[_Seen]) -> None:
         coefficients=np.array([face.coefficients for face in faces], np.float32),
         sharpness=np.array([seen.sharpness for seen in chunk]),
         reasons=np.array([seen.reason for seen in chunk]),
+        thumbnails=np.array([seen.thumbnail for seen in chunk]),
+        chips=np.array([seen.chip for seen in chunk]),
     )
 
 
 def _read_chunk(path: Path) -> list[_Seen]:
     with np.load(path, allow_pickle=False) as chunk:
         faces = iter(map(Face, chunk["landmarks"], chunk["coefficients"]))
-        rows = zip(chunk["has_face"], chunk["sharpness"], chunk["reasons"], strict=True)
-        return [_Seen(next(faces) if has else None, float(sharp), str(why)) for has, sharp, why in rows]
+        names = ("has_face", "sharpness", "reasons", "thumbnails", "chips")
+        rows = zip(*(chunk[name] for name in names), strict=True)
+        return [
+            _Seen(next(faces) if has else None, float(sharp), str(why), thumbnail, chip)
+            for has, sharp, why, thumbnail, chip in rows
+        ]
 
 
 def _assemble(seen: _Chunks, size: tuple[int, int], names: tuple[str, ...]) -> LandmarkTrack:
@@ -232,13 +260,15 @@ def _assemble(seen: _Chunks, size: tuple[int, int], names: tuple[str, ...]) -> L
     landmarks = np.full((seen.num_frames, num_landmarks, 3), np.nan, np.float32)
     coefficients = np.full((seen.num_frames, len(names)), np.nan, np.float32)
     sharpness = np.empty(seen.num_frames, np.float32)
+    thumbnails = np.zeros((seen.num_frames, THUMBNAIL, THUMBNAIL), np.uint8)
+    chips = np.zeros((seen.num_frames, CHIP, CHIP), np.uint8)
     dropped = {}
     width, height = size
     for i, one in enumerate(seen):
-        sharpness[i] = one.sharpness
+        sharpness[i], thumbnails[i], chips[i] = one.sharpness, one.thumbnail, one.chip
         if one.reason:
             dropped[i] = one.reason
         if one.face is not None:
             landmarks[i] = one.face.landmarks * np.float32([width, height, width])
             coefficients[i] = one.face.coefficients
-    return LandmarkTrack(landmarks, coefficients, sharpness, names, dropped)
+    return LandmarkTrack(landmarks, coefficients, sharpness, names, dropped, thumbnails, chips)

@@ -5,6 +5,7 @@ odd sizes are ffmpeg's business. A variable rate becomes the average rate; frame
 left to `landmarks.py`, which drops exact repetitions.
 """
 
+import functools
 import re
 import subprocess
 import tempfile
@@ -20,6 +21,18 @@ from utils.errors import UserError
 # Rates that ffmpeg prints rounded.
 _EXACT_RATES = {23.98: 24000 / 1001, 29.97: 30000 / 1001, 59.94: 60000 / 1001}
 _HDR = re.compile(r"arib-std-b67|smpte2084")
+# HLG or PQ to BT.709: linear light in which 1 is the white of paper, 203 cd/m2 (ITU-R BT.2408), what is
+# brighter rolled off.
+_TONE_MAPPING = [
+    *("zscale=t=linear:npl=203", "format=gbrpf32le", "zscale=p=bt709", "tonemap=tonemap=mobius"),
+    *("zscale=t=bt709:m=bt709:r=tv", "format=yuv444p10le"),
+]
+_TURNS = {
+    0: (),
+    90: ("transpose=clock",),
+    180: ("transpose=clock", "transpose=clock"),
+    270: ("transpose=cclock",),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,13 @@ class Video:
     start: float
     end: float | None
     is_hdr: bool
+    # Degrees by which each frame is turned clockwise: 0, 90, 180 or 270.
+    rotation: int = 0
+
+    @property
+    def is_tone_mapped(self) -> bool:
+        """Whether it is HDR and this ffmpeg can bring it to the colours of an ordinary video."""
+        return self.is_hdr and _has_zscale()
 
     @property
     def expected_frames(self) -> int:
@@ -40,7 +60,7 @@ class Video:
         return max(1, round((end - self.start) * self.rate)) if np.isfinite(end) else 1
 
 
-def open_video(path: Path, start: float = 0.0, end: float | None = None) -> Video:
+def open_video(path: Path, start: float = 0.0, end: float | None = None, rotation: int = 0) -> Video:
     """Read what ffmpeg says about a file. Raises UserError if it is no video or the part is outside of it."""
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "no such file"
@@ -60,7 +80,8 @@ def open_video(path: Path, start: float = 0.0, end: float | None = None) -> Vide
     duration = int(hms[1]) * 3600 + int(hms[2]) * 60 + float(hms[3]) if hms else 0.0
     if duration and start >= duration:
         raise UserError(f"--start {start:g}: {path} lasts {duration:.2f} s; expected less")
-    return Video(path, _EXACT_RATES.get(rate, rate), duration, start, end, bool(_HDR.search(stream[1])))
+    is_hdr = bool(_HDR.search(stream[1]))
+    return Video(path, _EXACT_RATES.get(rate, rate), duration, start, end, is_hdr, rotation)
 
 
 def read_frames(
@@ -71,7 +92,10 @@ def read_frames(
     max_side: shrink so that neither side is longer. crop: x, y, width, height in pixels of the upright video.
     Raises UserError where ffmpeg cannot be started.
     """
-    filters = [f"fps={video.rate!r}", "scale=iw*sar:ih", "setsar=1"]
+    filters = [f"fps={video.rate!r}"]
+    if video.is_tone_mapped:
+        filters += _TONE_MAPPING
+    filters += ["scale=iw*sar:ih", "setsar=1", *_TURNS[video.rotation]]
     if every > 1:
         filters.append(f"select='not(mod(n,{every}))'")
     if max_side:
@@ -108,6 +132,14 @@ def _read_ppm(stream) -> np.ndarray | None:
     if len(data) < width * height * 3:
         return None
     return np.frombuffer(data, np.uint8).reshape(height, width, 3)
+
+
+@functools.cache
+def _has_zscale() -> bool:
+    said = subprocess.run(
+        [_ffmpeg(), "-hide_banner", "-filters"], capture_output=True, text=True, errors="replace"
+    )
+    return " zscale " in said.stdout
 
 
 def _ffmpeg() -> str:
