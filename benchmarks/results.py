@@ -69,7 +69,6 @@ TABLES = {
             "triplane_128": "--triplane_resolution 128",
             "no_blendshapes": f"--num_blendshapes 0 {FIELD}",
             "no_blendshapes_derivations_1": f"--num_blendshapes 0 {FIELD} --num_derivations 1",
-            "start_in_hull": "--no-start_on_surface --start_in_hull",
         },
     ),
     "paper": Table(  # beside the published code, which is best between 4,000 and 5,800 iterations
@@ -77,10 +76,10 @@ TABLES = {
         flags=f"-w --eval --preset paper --lambda_vgg 0 {BEGINNING_OF_PAPER}",
         rows={
             "head": "--only_head",
-            "head_no_size_rule": "--only_head --max_screen_size 0",
+            "head_size_rule": "--only_head --max_screen_size 20",
             "head_no_reset": "--only_head --opacity_reset_interval 100000",
-            "head_still": "--only_head --max_screen_size 0 --warm_up 100000",  # nothing deforms
-            "whole_no_size_rule": "--max_screen_size 0",
+            "head_still": "--only_head --warm_up 100000",  # nothing deforms
+            "whole": "",
             "whole_no_reset": "--opacity_reset_interval 100000",
         },
     ),

@@ -117,3 +117,33 @@ def test_a_truncated_file_gives_the_frames_it_has(video, tmp_path):
     stream.write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
     numbers = [read_number(frame) for frame in read_frames(open_video(stream))]
     assert 1 <= len(numbers) < 50
+
+
+def as_hlg(video: Path, hdr: Path) -> None:
+    """The video as a phone stores it: white at 203 cd/m2, BT.2020, HLG, 10 bits."""
+    linear = (
+        "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv,zscale=t=linear:npl=203"
+    )
+    stored = "zscale=p=bt2020:t=arib-std-b67:m=bt2020nc:r=tv:npl=203,format=yuv420p10le"
+    tags = ["-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc"]
+    encoder = ["-c:v", "libx265", "-x265-params", "log-level=none", "-crf", "12", *tags]
+    ffmpeg("-i", video, "-vf", f"{linear},format=gbrpf32le,{stored}", *encoder, hdr)
+
+
+def test_hdr_is_brought_to_the_colours_of_an_ordinary_video(video, tmp_path, monkeypatch):
+    as_hlg(video, tmp_path / "hdr.mov")
+    opened = open_video(tmp_path / "hdr.mov")
+    assert opened.is_hdr and opened.is_tone_mapped
+    plain = next(read_frames(open_video(video))).astype(int)
+    error = abs(next(read_frames(opened)).astype(int) - plain).mean()
+    monkeypatch.setattr("preparation.video._has_zscale", lambda: False)
+    assert not opened.is_tone_mapped
+    untouched = abs(next(read_frames(opened)).astype(int) - plain).mean()
+    assert error < 5 < untouched
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_frames_are_turned_clockwise(video, rotation):
+    frame = next(read_frames(open_video(video)))
+    turned = next(read_frames(open_video(video, rotation=rotation)))
+    assert abs(turned.astype(int) - np.rot90(frame, -rotation // 90)).max() <= 8
