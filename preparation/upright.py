@@ -14,8 +14,10 @@ TILT = 45.0
 
 
 def turn_needed(frames: Iterable[np.ndarray], make_tracker: Callable[[], FaceTracker]) -> int:
-    """The turn, in degrees clockwise, after which most frames [H, W, 3] show one upright face; 0 where they do
-    now or no turn helps."""
+    """The turn, in degrees clockwise, after which most frames [H, W, 3] show one upright face.
+
+    0 where they do now, or no turn helps.
+    """
     frames = list(frames)
     tracker = make_tracker()
     try:

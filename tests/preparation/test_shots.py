@@ -15,7 +15,7 @@ def noise(shape, seed):
 
 
 def make_track(scenes, faces, dropped=(), yaws=None) -> LandmarkTrack:
-    """A frame for each entry: the number of its scene, and of its face; each with a little noise of its own."""
+    """A frame for each entry: the number of its scene, and of its face; each with a little noise."""
     random = np.random.default_rng(99)
 
     def pictures(numbers, side, first_seed):
