@@ -1,6 +1,9 @@
 """train.py and render.py as a user runs them, on a tiny clip."""
 
 import json
+import os
+import re
+import shutil
 import signal
 
 import numpy as np
@@ -327,3 +330,96 @@ def test_metrics_without_a_rendering_is_one_line_and_leaves_other_runs_alone(tra
     assert error.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert before == {path: path.read_bytes() for path in trained.rglob("*.json")}
+
+
+def permuted(clip, root):
+    """The same clip with its coefficients in another order."""
+    shutil.copytree(clip, root)
+    with edited_json(root) as document:
+        document["exp_names"].reverse()
+        for frame in document["frames"]:
+            frame["exp_ori"].reverse()
+    return root
+
+
+def test_the_trained_clip_is_scored_wherever_it_lies_and_in_whatever_order(clip, trained, tmp_path, capsys):
+    scores = []
+    for source in (clip, permuted(clip, tmp_path / "permuted")):
+        render.main(["-m", str(trained), "-s", str(source), "--skip_train", "--quiet"])
+        metrics_file = trained / "test" / f"ours_{ITERATIONS}" / "metrics.json"
+        scores.append(json.loads(metrics_file.read_text())["mean"]["psnr"])
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+def test_another_clip_is_drawn_without_scores_into_a_folder_of_its_own(clip, trained, tmp_path, capsys):
+    other = permuted(clip, tmp_path / "other")
+    with edited_json(other) as document:
+        document["frames"] = document["frames"][2:7]
+    for folder in ("ori_imgs", "mask", "parsing"):
+        shutil.rmtree(other / folder)
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    render.main(["-m", str(trained), "-s", str(other)])
+    said = capsys.readouterr()
+    assert "not the clip that the avatar was trained on" in said.err and "matched by name" in said.err
+    assert "PSNR" not in said.out
+    folder = trained / "driven_by_other" / f"ours_{ITERATIONS}"
+    assert len(list((folder / "renders").iterdir())) == 5
+    assert not (folder / "gt").exists() and not (folder / "metrics.json").exists()
+    assert {path: path.read_bytes() for path in before} == before
+    with pytest.raises(SystemExit):
+        metrics.main(["-m", str(trained), "-s", str(other), "--device", "cpu"])
+    shutil.rmtree(trained / "driven_by_other")
+
+
+def test_a_swing_needs_no_footage(clip, trained, tmp_path, capsys):
+    model = tmp_path / "avatar"
+    shutil.copytree(trained, model)
+    config = json.loads((model / "config.json").read_text())
+    config["model"]["source_path"] = str(tmp_path / "gone")
+    (model / "config.json").write_text(json.dumps(config))
+    render.main(["-m", str(model), "--novel_view", "--num_frames", "5", "--quiet"])
+    render.main(["-m", str(trained), "--novel_view", "--num_frames", "5", "--quiet"])
+    pictures = [
+        [
+            path.read_bytes()
+            for path in sorted((m / "novel_view" / f"ours_{ITERATIONS}" / "renders").iterdir())
+        ]
+        for m in (model, trained)
+    ]
+    assert len(pictures[0]) == 5 and pictures[0] == pictures[1]
+    with pytest.raises(SystemExit) as error:
+        render.main(["-m", str(model)])
+    assert error.value.code == 2
+    assert re.search(r"gone: no such folder.*name it by -s$", capsys.readouterr().err.strip())
+
+
+def test_a_resumed_run_matches_coefficients_by_name(clip, trained, tmp_path):
+    checkpoint = trained / "checkpoints" / "iteration_12.safetensors"
+    other = permuted(clip, tmp_path / "permuted")
+    run(other, tmp_path / "resumed", "--start_checkpoint", str(checkpoint))
+    assert_same_model(trained, tmp_path / "resumed")
+    with edited_json(other) as document:
+        document["exp_names"][0] = "jawOpen"
+    with pytest.raises(SystemExit) as error:
+        run(other, tmp_path / "refused", "--start_checkpoint", str(checkpoint))
+    assert error.value.code == 2 and not (tmp_path / "refused").exists()
+
+
+def test_names_in_another_encoding_are_written_as_they_are(clip, tmp_path, capfdbinary):
+    name = os.fsdecode(b"\xd6\xd0\xce\xc4")
+    source = tmp_path / name
+    shutil.copytree(clip, source)
+    model = tmp_path / f"run_{name}"
+    train.main(["-s", str(source), "-m", str(model), *TINY, "--iterations", "3", "--no-quiet"])
+    train.main(["-m", str(model), "--resume", "--iterations", "4"])
+    render.main(["-m", str(model), "--skip_train", "--quiet"])
+    metrics.main(["-m", str(model), "--device", "cpu", "--quiet"])
+    assert b"\xd6\xd0\xce\xc4" in (model / "train.log").read_bytes()
+
+
+def test_a_place_that_refuses_is_named_before_training(clip, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as error:
+        run(clip, tmp_path / "file" / "sub")
+    assert error.value.code == 2
+    assert f"{tmp_path / 'file'} is a file; expected a folder" in capsys.readouterr().err

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 
 from utils.errors import UserError, exit_on_user_error
@@ -26,3 +29,24 @@ def test_other_errors_and_results_pass_through():
     assert main(1) == 2
     with pytest.raises(ValueError, match="-1"):
         main(-1)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ENOTDIR])
+def test_what_the_file_system_refuses_is_one_line_with_its_reason(capsys, number):
+    @exit_on_user_error
+    def main():
+        raise OSError(number, os.strerror(number), "some/place")
+
+    with pytest.raises(SystemExit) as error:
+        main()
+    assert error.value.code == 2
+    assert capsys.readouterr().err == f"error: some/place: {os.strerror(number)}\n"
+
+
+def test_other_errors_of_the_system_are_not_hidden():
+    @exit_on_user_error
+    def main():
+        raise OSError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        main()

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from utils.errors import UserError
-from utils.files import remove_leftovers, replacing, write_text
+from utils.files import remove_leftovers, replacing, why_not_writable, write_text
 
 
 def test_a_file_appears_when_the_block_ends_and_nothing_else_stays(tmp_path):
@@ -48,3 +48,11 @@ def test_only_what_a_killed_process_left_is_removed(tmp_path):
     remove_leftovers(tmp_path)
     remove_leftovers(tmp_path / "missing")
     assert sorted(os.listdir(tmp_path)) == sorted(names[2:])
+
+
+def test_why_a_folder_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    assert why_not_writable(tmp_path) is why_not_writable(tmp_path / "new" / "deeper") is None
+    assert why_not_writable(tmp_path / "file" / "sub") == f"{tmp_path / 'file'} is a file; expected a folder"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert why_not_writable(tmp_path / "new") == f"no right to write into {tmp_path}"
