@@ -86,7 +86,7 @@ def test_cameras_that_do_not_see_the_head_are_refused_with_numbers(root, change,
 def test_a_principal_point_outside_of_the_pictures_is_refused(root, key, value):
     with edited_json(root) as document:
         document[key] = value
-    with pytest.raises(UserError, match="the principal point .* lies outside of the pictures"):
+    with pytest.raises(UserError, match=r"the principal point .* lies outside of the pictures"):
         read_clip(root)
 
 
