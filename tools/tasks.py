@@ -36,7 +36,7 @@ from tools.environment import ROOT, Group, SetupError
 
 # What the *-offline targets look for before they start: the modules of requirements.txt, without our own.
 RUNTIME_MODULES = ["torch", "numpy", "scipy", "numba", "geoopt", "safetensors", "plyfile", "cv2"]
-RUNTIME_MODULES += ["imageio_ffmpeg", "matplotlib", "tqdm"]
+RUNTIME_MODULES += ["imageio", "imageio_ffmpeg", "matplotlib", "tqdm"]
 
 
 def main(argv):
