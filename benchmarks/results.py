@@ -69,7 +69,6 @@ TABLES = {
             "triplane_128": "--triplane_resolution 128",
             "no_blendshapes": f"--num_blendshapes 0 {FIELD}",
             "no_blendshapes_derivations_1": f"--num_blendshapes 0 {FIELD} --num_derivations 1",
-            "start_in_hull": "--no-start_on_surface --start_in_hull",
         },
     ),
     "paper": Table(  # beside the published code, which is best between 4,000 and 5,800 iterations
