@@ -16,6 +16,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from arguments.command_line import Parser
 from utils.errors import UserError, exit_on_user_error
+from utils.files import replacing
 from utils.json_files import read_json
 
 PUBLISHED_RATE = 27  # training iterations a second
@@ -102,8 +103,8 @@ def draw(path: Path, panels: dict[str, list[Curve]], lowest: float | None = None
         axes.set_ylim(bottom=lowest)
         axes.grid(alpha=0.3, which="both")
         axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110)
 
 
 if __name__ == "__main__":

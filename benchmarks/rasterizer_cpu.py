@@ -8,6 +8,10 @@ usage: rasterizer_cpu.py [--gaussians 10000] [--size 256] [--threads N] [--skip-
 """
 
 import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 def main() -> None:
@@ -41,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
     )
     print(f"{options.gaussians} Gaussians, SH degree 3, {options.size}x{options.size}", flush=True)
     scene = HeadCloud(options.gaussians, options.size)
-    scene.step("cpu")  # compiles, or loads the compiled kernels
+    # Compiles, or loads the compiled kernels.
+    scene.step("cpu")
 
     cpu = scene.time("cpu", options.repeats)
     rows = [("cpu", cpu)]
@@ -59,35 +64,20 @@ def run(options: argparse.Namespace) -> None:
 
 
 class HeadCloud:
-    """An ellipsoid shell of anisotropic Gaussians, dense like a head's skin, that fills most of the image."""
+    """The scene of head_cloud.py on the CPU."""
 
     def __init__(self, num: int, size: int):
         import torch
 
-        from diff_gaussian_rasterization import Splats, View
+        from benchmarks.head_cloud import head_cloud, head_view
+        from diff_gaussian_rasterization import Splats
 
         generator = torch.Generator().manual_seed(0)
-
-        def normal(*shape):
-            return torch.randn(*shape, generator=generator)
-
-        direction = torch.nn.functional.normalize(normal(num, 3), dim=1)
-        means = direction * (0.5 + 0.02 * normal(num, 1)) * torch.tensor([0.75, 1.0, 0.85])
-        spacing = (4 * torch.pi * 0.25 * 0.8 / num) ** 0.5
-        splats = Splats(
-            means=means,
-            scales=0.9 * spacing * torch.exp(0.35 * normal(num, 3)),
-            rotations=torch.nn.functional.normalize(normal(num, 4), dim=1),
-            opacities=torch.sigmoid(1.0 + 1.5 * normal(num, 1)),
-            sh=0.3 * normal(num, 16, 3) / torch.arange(1, 17).view(1, 16, 1),
-        )
+        splats = head_cloud(num, generator)
         self.leaves = Splats(*(None if t is None else t.requires_grad_() for t in splats))
-        world_to_camera = torch.diag(torch.tensor([1.0, -1, -1, 1]))
-        world_to_camera[2, 3] = 2.4
-        focal = 1.8 * size
-        self.view = View(world_to_camera, torch.tensor([focal, focal, size / 2, size / 2]), size, size)
+        self.view = head_view(size)
         self.background = torch.ones(3)
-        self.weights = normal(3, size, size)
+        self.weights = torch.randn(3, size, size, generator=generator)
         self.means2d = torch.zeros(num, 2, requires_grad=True)
         self.shift = 0.0
 
@@ -116,7 +106,6 @@ class HeadCloud:
 
     def _times(self, call, repeats: int) -> tuple[float, float]:
         import statistics
-        import sys
         import time
 
         warm_up = max(1, repeats // 10)
@@ -141,8 +130,9 @@ def compare(scene: HeadCloud) -> None:
     with torch.no_grad():
         image, truth = (scene.forward(backend).image for backend in ("cpu", "reference"))
     difference = (image - truth).abs()
-    print(f"image: largest difference {difference.max():.1e}, pixels off by more than 1e-4: "
-          f"{(difference > 1e-4).any(0).float().mean():.3%}")  # fmt: skip
+    is_off = (difference > 1e-4).any(0)
+    print(f"image: largest difference {difference.max():.1e}", end=", ")
+    print(f"pixels off by more than 1e-4: {is_off.float().mean():.3%}")
     gradients, truth = scene.step("cpu"), scene.step("reference")
     errors = (
         f"{name} {(gradients[name] - truth[name]).norm() / truth[name].norm():.1e}" for name in gradients
@@ -152,7 +142,6 @@ def compare(scene: HeadCloud) -> None:
 
 def processor() -> str:
     import platform
-    from pathlib import Path
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 
 from benchmarks.result_runs import Run, is_complete
+from utils.files import write_text
 from utils.json_files import finite, read_json, write_json
 from utils.tables import markdown_table
 
@@ -49,9 +50,8 @@ def write_results(folder: Path, runs: list[Run], scored: str) -> str:
             for run, scores in complete
         ],
     }
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", document)
-    (folder / "results.md").write_text(text, encoding="utf-8")
+    write_text(folder / "results.md", text)
     return text
 
 

@@ -22,14 +22,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Makes the folder. Raises UserError where the file system refuses, inside the block or at its end; what was
     there is then still there.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    path, partial = Path(path), partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        flush(partial)
-        os.replace(partial, path)
-        flush(path.parent)
+        put_in_place(partial, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
     finally:
@@ -69,6 +66,19 @@ def remove_leftovers(folder: str | Path) -> None:
         if _LEFTOVER.fullmatch(path.name):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def partial_path(path: str | Path) -> Path:
+    """Name the file in which `path` is written until it is complete."""
+    path = Path(path)
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Give a complete file its name, on the disk too. Raises OSError."""
+    flush(partial)
+    os.replace(partial, path)
+    flush(path.parent)
 
 
 def flush(path: Path) -> None:

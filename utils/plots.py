@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.files import replacing
+
 
 class LossPoint(NamedTuple):
     """One training iteration; `minutes` since training began, over all resumed runs."""
@@ -24,7 +26,10 @@ class ScorePoint(NamedTuple):
 
 
 def plot_training(path: str | Path, losses: Sequence[LossPoint], scores: Sequence[ScorePoint]) -> None:
-    """Draw loss, PSNR of each split, and number of Gaussians, each against minutes; makes the folder."""
+    """Draw loss, PSNR of each split, and number of Gaussians, each against minutes; makes the folder.
+
+    Raises UserError where the file system refuses.
+    """
     # Slow to import, and wanted only here. The figure is made without pyplot: no global state, no window.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,8 +59,8 @@ def plot_training(path: str | Path, losses: Sequence[LossPoint], scores: Sequenc
         axes.set_xlabel("minutes")
         axes.grid(alpha=0.3)
 
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
 
 
 def _running_mean(values: Sequence[float]) -> list[float]:

@@ -14,6 +14,7 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from torch import Tensor
 
 from utils.errors import UserError
+from utils.files import replacing
 from utils.spherical_harmonics import degree_of
 
 
@@ -110,11 +111,8 @@ def load_ply(path: str | Path) -> PlySplats:
 
 
 def _write(path: str | Path, vertices: np.ndarray) -> None:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        PlyData([PlyElement.describe(vertices, "vertex")], text=False, byte_order="<").write(str(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
+    with replacing(path) as partial:
+        PlyData([PlyElement.describe(vertices, "vertex")], text=False, byte_order="<").write(str(partial))
 
 
 def _shapes(num_splats: int, num_rest: int) -> dict[str, tuple[int, ...]]:

@@ -70,6 +70,29 @@ def test_lint_fails_when_only_the_format_is_off(monkeypatch):
     assert tasks.main(["lint"]) == 1
 
 
+def test_clean_removes_caches_and_the_demo_and_leaves_avatars_and_their_folder(tmp_path, monkeypatch):
+    kept = ["output/.gitkeep", "output/me/config.json", "utils/images.py"]
+    removed = ["output/demo/config.json", ".ruff_cache/x", "utils/__pycache__/images.pyc"]
+    for name in kept + removed:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(tasks, "ROOT", tmp_path)
+    monkeypatch.setattr(tasks.environment, "remove", lambda: None)
+    assert tasks.main(["clean"]) == 0
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == kept
+
+
+def test_results_have_a_folder_in_a_fresh_clone_and_stay_out_of_git():
+    def ignores(name):
+        return subprocess.run(["git", "check-ignore", "-q", name], cwd=ROOT).returncode == 0
+
+    assert (ROOT / "output" / ".gitkeep").is_file()
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout: an unpacked archive")
+    assert ignores("output/demo/config.json") and not ignores("output/.gitkeep")
+
+
 @pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, used, monkeypatch):
     seen = []

@@ -1,11 +1,14 @@
 import os
 
+import imageio.v2 as imageio
 import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.video import VideoWriter
+from utils.video import FfmpegMissing, VideoWriter
+
+shell_only = pytest.mark.skipif(os.name == "nt", reason="the stand-in for ffmpeg is a shell script")
 
 
 def _frames(num, height, width):
@@ -34,12 +37,14 @@ def test_video_holds_every_frame_in_its_size_and_colours(tmp_path, height, width
     assert meta["codec"] == "h264"
     assert meta["fps"] == 20
     assert len(decoded) == 12
-    assert decoded[0].shape == (height + height % 2, width + width % 2, 3)  # padded, not resized to 16
     for frame, found in zip(frames, decoded, strict=True):
         padded = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        # Padded by a pixel, not resized to a multiple of 16.
+        assert found.shape == padded.shape
+        # Errors are of 255. A black edge would cost more than 50.
         error = np.abs(found.astype(int) - padded)
-        assert error.mean() < 3  # of 255
-        assert error[-1].mean() < 6 and error[:, -1].mean() < 6  # a black edge would cost more than 50
+        assert error.mean() < 3
+        assert error[-1].mean() < 6 and error[:, -1].mean() < 6
     assert os.listdir(path.parent) == ["video.mp4"]
 
 
@@ -49,8 +54,9 @@ def test_saturated_colours_are_not_shifted_and_their_matrix_is_named(tmp_path):
     with VideoWriter(tmp_path / "video.mp4") as video:
         video.write(frame)
     meta, (decoded,) = _read(tmp_path / "video.mp4")
+    # Rounding in YUV costs 4 at most; one matrix taken for another shifts by 20 and more.
     shift = decoded[16::32, 16::32].astype(int) - corners
-    assert np.abs(shift).max() <= 4  # rounding in YUV; one matrix taken for another shifts by 20 and more
+    assert np.abs(shift).max() <= 4
     assert meta["pix_fmt"].startswith("yuv420p(tv, bt709")
 
 
@@ -82,22 +88,73 @@ def test_frame_of_another_size_is_refused(tmp_path):
             video.write(np.zeros((16, 18, 3), np.uint8))
 
 
-def test_ffmpeg_that_cannot_run_is_one_line(tmp_path, monkeypatch):
+@pytest.fixture
+def use_ffmpeg(tmp_path_factory, monkeypatch):
+    """Put a shell script in the place of ffmpeg."""
+
+    def use(script):
+        path = tmp_path_factory.mktemp("bin") / "ffmpeg"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(path))
+
+    return use
+
+
+def test_ffmpeg_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "absent"))
     writer = VideoWriter(tmp_path / "video.mp4")
-    with pytest.raises(UserError, match=r"video\.mp4: ffmpeg cannot be started: [^\n]+$"), writer as video:
+    with (
+        pytest.raises(FfmpegMissing, match=r"video\.mp4: ffmpeg cannot be started: [^\n]+$"),
+        writer as video,
+    ):
+        video.write(np.zeros((16, 16, 3), np.uint8))
+    assert os.listdir(tmp_path) == []
+
+
+@shell_only
+def test_ffmpeg_that_lacks_its_libraries_cannot_be_started(tmp_path, use_ffmpeg):
+    use_ffmpeg("exit 127")
+    writer = VideoWriter(tmp_path / "video.mp4")
+    with pytest.raises(FfmpegMissing, match=r"ffmpeg cannot be started: [^\n]+$"), writer as video:
         video.write(np.zeros((16, 16, 3), np.uint8))
 
 
-def test_an_interrupt_that_ended_ffmpeg_too_stays_an_interrupt(tmp_path, monkeypatch):
+@shell_only
+@pytest.mark.parametrize(("size", "reason"), [(16, "it wrote nothing"), (256, "[^\n]*Broken pipe")])
+def test_ffmpeg_that_ends_too_early_is_one_line_and_leaves_nothing(tmp_path, use_ffmpeg, size, reason):
+    """Small frames wait in the pipe's buffer until the end; large ones find nobody who reads them."""
+    use_ffmpeg('[ "$1" = -version ] && echo ffmpeg version 7')
+    writer = VideoWriter(tmp_path / "video.mp4")
+    with pytest.raises(UserError, match=rf"video\.mp4: ffmpeg failed: {reason}$") as failure, writer as video:
+        for _ in range(4):
+            video.write(np.zeros((size, size, 3), np.uint8))
+    assert not isinstance(failure.value, FfmpegMissing)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_not_taken_for_a_missing_ffmpeg(tmp_path):
+    (tmp_path / "file").touch()
+    writer = VideoWriter(tmp_path / "file" / "video.mp4")
+    with (
+        pytest.raises(UserError, match=r"video\.mp4: cannot be written: [^\n]+$") as failure,
+        writer as video,
+    ):
+        video.write(np.zeros((16, 16, 3), np.uint8))
+    assert not isinstance(failure.value, FfmpegMissing)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_an_exception_of_the_block_stays_what_it_is_also_when_ffmpeg_is_gone(tmp_path, monkeypatch, error):
     class Gone:
-        def send(self, frame):
+        def append_data(self, frame):
             pass
 
         def close(self):
-            raise BrokenPipeError
+            raise OSError("ffmpeg is gone")
 
-    monkeypatch.setattr(imageio_ffmpeg, "write_frames", lambda *args, **kwargs: Gone())
-    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "video.mp4") as video:
+    monkeypatch.setattr(imageio, "get_writer", lambda *args, **kwargs: Gone())
+    with pytest.raises(error), VideoWriter(tmp_path / "video.mp4") as video:
         video.write(np.zeros((16, 16, 3), np.uint8))
-        raise KeyboardInterrupt
+        raise error
+    assert os.listdir(tmp_path) == []
