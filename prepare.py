@@ -84,13 +84,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="Hz above which expressions are smoothed away, -3 dB (default: 6; speech moves lips at up to 5)",
     )
     add(
-        "--extra_expressions",
-        nargs="+",
-        choices=("gaze", "jaw"),
-        default=(),
-        help="append terms measured on the landmarks: gaze (2), jaw and lips (4) (default: none)",
-    )
-    add(
         "--matting",
         type=Path,
         metavar="FILE.onnx",

@@ -35,7 +35,6 @@ class Solution:
     frames: np.ndarray  # [F] of the video at its tracking rate
     landmarks: np.ndarray  # [478, 3] of the person, head units
     poses: Poses
-    tracked_poses: Poses  # of all frames with a usable face, at the tracking rate
     camera: Camera  # of the data set's pictures
     crop: Crop
     focal_source: str
@@ -58,7 +57,7 @@ def solve_heads(track: LandmarkTrack, size: tuple[int, int], options: Options, e
     cropped = crop_camera(camera, crop, options.size)
     observed = crop_points(pixels[:, STABLE], crop, options.size)
     errors = reprojection_errors(observed, landmarks[STABLE], poses, cropped)
-    return Solution(frames[is_wanted], landmarks, poses, tracked_poses, cropped, crop, focal_source, errors)
+    return Solution(frames[is_wanted], landmarks, poses, cropped, crop, focal_source, errors)
 
 
 def find_person(

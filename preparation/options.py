@@ -1,6 +1,6 @@
 """What a run is told and given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,6 @@ class Options:
     size: int = 512
     focal: float | None = None  # pixels of the upright video
     expression_cutoff: float = 6.0  # Hz
-    extra_expressions: Sequence[str] = ()  # kinds of expression_terms.TERMS
     parsing: bool = True
     torso: bool = True
     overwrite: bool = False

@@ -48,4 +48,4 @@ def fingerprint(options: Options) -> dict[str, Any]:
     with open(options.video, "rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    return values | {"video": digest.hexdigest(), "extra_expressions": list(options.extra_expressions)}
+    return values | {"video": digest.hexdigest()}

@@ -16,7 +16,6 @@ from preparation import checks
 from preparation.clothes import follow_clothes
 from preparation.crop import crop_points
 from preparation.dataset_files import Layout, write_tracking, write_transforms
-from preparation.expression_terms import expression_terms, term_names
 from preparation.expressions import smooth_expressions
 from preparation.files import read_image
 from preparation.heads import solve_heads
@@ -55,15 +54,11 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         )
     track = drop_blurred(track)
     checks.check_track(track, str(options.video), track.num_frames / video.rate)
-    cutoff = options.expression_cutoff / video.rate
-    expressions = smooth_expressions(track, cutoff)
+    expressions = smooth_expressions(track, options.expression_cutoff / video.rate)
     with clock("head poses"):
         solution = solve_heads(track, size, options, every)
     image_ids, rate = solution.frames // every, video.rate / every
     checks.check_motion(solution.poses, expressions[solution.frames], image_ids, rate, str(options.video))
-    if options.extra_expressions:
-        terms = expression_terms(options.extra_expressions, track, solution, options.size, cutoff)
-        expressions = np.concatenate([expressions, terms], axis=1)
 
     with clock("frames"):
         write_frames(video, layout, solution, every, options)
@@ -115,7 +110,7 @@ def prepare(options: Options, networks: Networks) -> dict[str, Any]:
         image_ids,
         smoothed.poses,
         expressions[solution.frames],
-        track.coefficient_names + term_names(options.extra_expressions),
+        track.coefficient_names,
         seconds,
         torso.transforms if torso else None,
         source={"video": options.video.name, "rate": rate, "focal": solution.focal_source},

@@ -27,7 +27,7 @@ def test_help_answers_at_once():
         ["video.mp4", "out", "--size", "10"],
         ["video.mp4", "out", "--start", "x"],
         ["video.mp4", "out", "--from", "nerface"],
-        ["video.mp4", "out", "--extra_expressions", "tongue"],
+        ["video.mp4", "out", "--extra_expressions", "gaze"],
         ["video.mp4", "out", "--torso-only", "data"],
     ],
 )
