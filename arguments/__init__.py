@@ -13,6 +13,7 @@ from arguments.params import (
     StartParams,
     TrainConfig,
 )
+from arguments.preparation import PreparationParams, parse_prepare_args
 from arguments.schedule import rescale_schedule
 from arguments.scoring import ScoringParams, parse_metrics_args
 
@@ -22,6 +23,7 @@ __all__ = [
     "NetworkParams",
     "OptimizationParams",
     "PipelineParams",
+    "PreparationParams",
     "RenderConfig",
     "RenderParams",
     "RunParams",
@@ -30,6 +32,7 @@ __all__ = [
     "TrainConfig",
     "load_config",
     "parse_metrics_args",
+    "parse_prepare_args",
     "parse_render_args",
     "parse_train_args",
     "rescale_schedule",

@@ -1,5 +1,5 @@
 """The command lines of train.py and render.py: flags built from the fields of `params.py`, and who wins over
-whom. `scoring.py` builds that of metrics.py by the same means.
+whom. `scoring.py` and `preparation.py` build those of metrics.py and prepare.py by the same means.
 
 Lowest first: defaults (the published method), `--preset`, `--is_debug`, rescaling by `--iterations`, the
 flags that were given. With `--resume`, and in render.py, the stored config of the run takes the place of the
@@ -24,8 +24,10 @@ from arguments.params import (
     RETIRED,
     TRAIN_GROUPS,
     NetworkParams,
+    Positive,
     RenderConfig,
     RenderParams,
+    Seconds,
     StartParams,
     TrainConfig,
 )
@@ -165,6 +167,11 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(program: str, usage: str, description: str, groups: dict[str, type]) -> Parser:
     """Make a parser whose flags are the fields of the groups; flags that are not given leave no trace."""
+    # A switch before an argument that is known by its place must not take it for its True or False.
+    takes_value = all(
+        spelling(option).startswith("-") for group in groups.values() for option in fields(group)
+    )
+    switch = "--quiet, --no-quiet and --quiet True|False" if takes_value else "--quiet and --no-quiet"
     parser = Parser(
         program,
         usage=f"{usage} [options]",
@@ -172,13 +179,14 @@ def build_parser(program: str, usage: str, description: str, groups: dict[str, t
         formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=34, width=110),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
-        epilog="A switch works as --quiet, --no-quiet and --quiet True|False. "
+        epilog=f"A switch works as {switch}. "
         + "What is marked * follows --iterations unless given itself." * (groups is TRAIN_GROUPS),
     )
     for title, description, options in help_sections(groups):
         section = parser.add_argument_group(title, description)
         for option, group in options:
-            _add_flag(section, option, is_inherited=groups is RENDER_GROUPS and group is not RenderParams)
+            is_inherited = groups is RENDER_GROUPS and group is not RenderParams
+            _add_flag(section, option, is_inherited, takes_value)
     return parser
 
 
@@ -198,15 +206,23 @@ def help_sections(groups: dict[str, type]) -> list[tuple[str, str, list[tuple[Fi
     return sections
 
 
-def _add_flag(section, option: Field, is_inherited: bool) -> None:
-    names = [f"--{option.name}"]
+def spelling(option: Field) -> str:
+    """How an option is written on the command line."""
+    return option.metadata["flag"] or f"--{option.name}"
+
+
+def _add_flag(section, option: Field, is_inherited: bool, takes_value: bool) -> None:
+    names = [spelling(option)]
     if option.metadata["short"]:
         names.insert(0, f"-{option.metadata['short']}")
     help, kind = _help(option, is_inherited), option.type
     if isinstance(kind, types.UnionType):
         kind = next(k for k in typing.get_args(kind) if k is not types.NoneType)
-    if kind is bool:
-        section.add_argument(*names, nargs="?", const=True, type=_boolean, metavar="True|False", help=help)
+    if not names[0].startswith("-"):
+        section.add_argument(*names, nargs="?", type=_CONVERTERS[kind][0], default=None, help=help)
+    elif kind is bool:
+        value = {"nargs": "?", "const": True, "type": _boolean, "metavar": "True|False"}
+        section.add_argument(*names, **(value if takes_value else {"action": "store_true"}), help=help)
         section.add_argument(
             f"--no-{option.name}", action="store_false", dest=option.name, help=argparse.SUPPRESS
         )
@@ -215,7 +231,15 @@ def _add_flag(section, option: Field, is_inherited: bool) -> None:
         section.add_argument(*names, nargs="+", action=_List, convert=convert, metavar=metavar, help=help)
     else:
         convert, metavar = _CONVERTERS[kind]
-        section.add_argument(*names, type=convert, metavar=metavar, help=help)
+        choices, metavar = option.metadata["choices"] or None, option.metadata["metavar"] or metavar
+        section.add_argument(
+            *names,
+            dest=option.name,
+            type=convert,
+            choices=choices,
+            metavar=None if choices else metavar,
+            help=help,
+        )
 
 
 class _List(argparse.Action):
@@ -287,7 +311,32 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-_CONVERTERS = {int: (_integer, "N"), float: (_number, "X"), Path: (_path, "PATH"), str: (str, "NAME")}
+def _positive(text: str) -> float:
+    value = _number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    minutes, _, seconds = text.rpartition(":")
+    try:
+        value = 60 * int(minutes or 0) + float(seconds)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds or minutes:seconds, found '{text}'")
+    return value
+
+
+_CONVERTERS = {
+    int: (_integer, "N"),
+    float: (_number, "X"),
+    Positive: (_positive, "X"),
+    Seconds: (_seconds, "T"),
+    Path: (_path, "PATH"),
+    str: (str, "NAME"),
+}
 
 
 def parse_flags(parser: Parser, argv: list[str] | None, groups: dict[str, type]) -> dict[str, Any]:
@@ -299,7 +348,7 @@ def parse_flags(parser: Parser, argv: list[str] | None, groups: dict[str, type])
             raise UserError(f"unexpected argument '{word}'; see --help")
         if word.partition("=")[0].removeprefix("--") in RETIRED:
             raise UserError(f"{word}: no such option any more; it brought nothing, see docs/experiments.md")
-        known = [f"--{option.name}" for group in groups.values() for option in fields(group)]
+        known = [spelling(option) for group in groups.values() for option in fields(group)]
         close = difflib.get_close_matches(word.partition("=")[0], known, n=1)
         raise UserError(
             f"{word}: no such option; " + (f"did you mean {close[0]}?" if close else "see --help")

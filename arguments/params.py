@@ -14,6 +14,14 @@ from pathlib import Path
 from typing import Any
 
 
+class Seconds(float):
+    """The type of an option that is a time in a video, given as seconds or minutes:seconds."""
+
+
+class Positive(float):
+    """The type of an option that is a number above zero, however small."""
+
+
 def option(
     default: Any,
     help: str,
@@ -25,12 +33,17 @@ def option(
     shown: str = "",
     rescaled: bool = False,
     is_experiment: bool = False,
+    flag: str = "",
+    metavar: str = "",
+    choices: tuple[str, ...] = (),
 ) -> Any:
     """Declare one option; see `command_line.py` and `validation.py` for what each property does.
 
     `low`, `high`: smallest and largest value allowed. `shown`: how help shows a default that says nothing by
     itself. `rescaled`: an iteration number that follows --iterations. `is_experiment`: tests a claim of the
-    paper; help lists it apart from what a user needs.
+    paper; help lists it apart from what a user needs. `flag`: how it is spelled where that is not --name;
+    without dashes it is an argument known by its place. `metavar`: what help writes for the value. `choices`:
+    the values that are allowed.
     """
     return field(
         default=default,
@@ -43,6 +56,9 @@ def option(
             "shown": shown,
             "rescaled": rescaled,
             "is_experiment": is_experiment,
+            "flag": flag,
+            "metavar": metavar,
+            "choices": choices,
         },
     )
 

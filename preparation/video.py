@@ -2,7 +2,7 @@
 
 Frames come through a pipe as PPM pictures, which carry their own size: rotation metadata, pixel aspect and
 odd sizes are ffmpeg's business. A variable rate becomes the average rate; frames repeated to fill gaps are
-left to `landmarks.py`, which drops exact repetitions.
+left to `tracking/face_finding.py`, which drops exact repetitions.
 """
 
 import functools
@@ -40,8 +40,10 @@ class Video:
     """A file and the part of it to read; seconds."""
 
     path: Path
-    rate: float  # frames per second, average
-    duration: float  # of the file, 0 where it does not say
+    # Frames per second, average.
+    rate: float
+    # Of the file; 0 where it does not say.
+    duration: float
     start: float
     end: float | None
     is_hdr: bool
@@ -84,6 +86,15 @@ def open_video(path: Path, start: float = 0.0, end: float | None = None, rotatio
     return Video(path, _EXACT_RATES.get(rate, rate), duration, start, end, is_hdr, rotation)
 
 
+def frame_size(video: Video) -> tuple[int, int]:
+    """Width and height of the upright video. Raises UserError where no frame can be decoded."""
+    first = next(read_frames(video), None)
+    if first is None:
+        part = f" from {video.start:g} s on" if video.start else ""
+        raise UserError(f"{video.path}: no frame could be decoded{part}; the file is damaged or empty")
+    return first.shape[1], first.shape[0]
+
+
 def read_frames(
     video: Video, max_side: int | None = None, crop: tuple[int, int, int, int] | None = None, every: int = 1
 ) -> Iterator[np.ndarray]:
@@ -102,7 +113,8 @@ def read_frames(
         filters.append(
             f"scale='min({max_side},iw)':'min({max_side},ih)':force_original_aspect_ratio=decrease"
         )
-    filters.append("format=rgb24")  # before the crop: chroma would round its corner to even pixels
+    # Before the crop: chroma would round its corner to even pixels.
+    filters.append("format=rgb24")
     if crop:
         x, y, width, height = crop
         filters.append(f"crop={width}:{height}:{x}:{y}")

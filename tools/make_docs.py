@@ -13,17 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from arguments.command_line import _shown as shown
-from arguments.command_line import help_sections
+from arguments.command_line import help_sections, spelling
 from arguments.params import TRAIN_GROUPS, RenderParams
+from arguments.preparation import PREPARATION_GROUPS
 from arguments.presets import PRESETS
 from arguments.scoring import SCORING_GROUPS
-
-try:
-    from arguments.preparation import PreparationParams
-except ModuleNotFoundError:
-    PREPARATION_GROUPS = {}
-else:
-    PREPARATION_GROUPS = {"preparation": PreparationParams}
 
 ROOT = Path(__file__).resolve().parent.parent
 REGION = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -48,8 +42,6 @@ def rewritten(page: str) -> str:
 
 def option_tables(groups: dict[str, type]) -> str:
     """A heading and a table for each section of --help."""
-    if not groups:
-        return "`--help` has them."
     tables = []
     for title, description, options in help_sections(groups):
         lines = [*_row(HEADINGS), " ".join("-" * width for width in WIDTHS)]
@@ -93,7 +85,7 @@ def _row(cells: tuple[str, ...]) -> list[str]:
 
 def _name(option: Field) -> str:
     short = f"-{option.metadata['short']}, " if option.metadata["short"] else ""
-    return f"{short}--{option.name}{' *' if option.metadata['rescaled'] else ''}"
+    return f"{short}{spelling(option)}{' *' if option.metadata['rescaled'] else ''}"
 
 
 def _meaning(option: Field) -> str:

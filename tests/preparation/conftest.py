@@ -4,9 +4,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from preparation.options import Networks
-from preparation.rigid import Poses
+from arguments import PreparationParams
+from preparation import pipeline
+from preparation.geometry.rigid import Poses
+from preparation.models.chosen_networks import Networks
 from tests.preparation.synthetic_head import (
+    FOCAL,
     StubTracker,
     camera,
     draw,
@@ -48,3 +51,18 @@ def clip(tmp_path_factory) -> Clip:
             write_number(frame, index)
             video.write(frame)
     return Clip(path, poses, expressions(NUM_FRAMES), observe(poses, view, noise=0.4, outliers=0.02))
+
+
+class Finished(NamedTuple):
+    """A data set that is only looked at."""
+
+    out: Path
+    report: dict
+
+
+@pytest.fixture(scope="session")
+def finished(clip, tmp_path_factory) -> Finished:
+    """The data set of the synthetic head, with everything that is in one."""
+    out = tmp_path_factory.mktemp("finished") / "data"
+    options = PreparationParams(clip.path, out, focal=FOCAL, size=256, quiet=True)
+    return Finished(out, pipeline.prepare(options, clip.networks()))

@@ -3,7 +3,8 @@
 import struct
 from collections.abc import Sequence
 
-FLOAT32, FLOAT64 = 1, 11  # onnx.TensorProto.DataType
+# onnx.TensorProto.DataType.
+FLOAT32, FLOAT64 = 1, 11
 Shape = Sequence[int | str]
 
 
@@ -33,7 +34,8 @@ def model(
     graph += b"".join(field(5, one) for one in constants)
     for number, values in ((11, inputs), (12, outputs)):
         graph += b"".join(field(number, _value(name, shape, kind)) for name, shape in values.items())
-    return field(1, 8) + field(7, graph) + field(8, field(2, 13))  # version of the format, operator set 13
+    # Version 8 of the format, operator set 13.
+    return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 
 def node(operator: str, inputs: Sequence[str], output: str) -> bytes:

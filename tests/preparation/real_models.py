@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from preparation import models
-from preparation.mediapipe_models import check_mediapipe
-from preparation.models import Model
+from preparation.models.mediapipe_networks import check_mediapipe
+from preparation.models.model_files import Model, cache_folder
 from utils.errors import UserError
 
 
 def local(model: Model) -> Path:
     """The path of a model, in GAUSSIANHEAD_MODELS or the cache."""
-    folder = Path(os.environ.get("GAUSSIANHEAD_MODELS") or models.cache_folder())
+    folder = Path(os.environ.get("GAUSSIANHEAD_MODELS") or cache_folder())
     if importlib.util.find_spec("mediapipe") is None:
         pytest.skip("needs mediapipe: pip install -r requirements-prepare.txt")
     if not (folder / model.name).is_file():

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from scipy.interpolate import CloughTocher2DInterpolator
 
-from preparation.head_pose import Camera
-from preparation.landmarks import Face
-from preparation.rigid import Poses, exp_so3, project
+from preparation.geometry.camera import Camera
+from preparation.geometry.rigid import Poses, exp_so3, project
+from preparation.tracking.landmarks import Face
 
 FOCAL, SIZE, DISTANCE = 900.0, 256, 3.4
 NAMES = ("jawOpen", "eyeBlinkLeft", "browInnerUp")
@@ -36,7 +36,8 @@ def moving_poses(num_frames: int, seed: int = 0, degrees: float = 12.0) -> Poses
     ]
     turns = np.deg2rad(degrees) * (waves[0] + 0.3 * waves[1]) * [1, 1, 0.5]
     shifts = 0.03 * (waves[2] + 0.5 * waves[3]) * [1, 0.7, 2]
-    upright = np.diag([1.0, -1.0, -1.0])  # head axes (y up, z out of the face) in a camera that looks at it
+    # Head axes (y up, z out of the face) in a camera that looks at it.
+    upright = np.diag([1.0, -1.0, -1.0])
     return Poses(exp_so3(turns) @ upright, shifts + np.array([0, 0, DISTANCE]))
 
 
@@ -91,7 +92,7 @@ def draw(poses: Poses, frame: int, view: Camera, size: int = SIZE) -> np.ndarray
     import torch
 
     from gaussian_renderer import render
-    from preparation.dataset_files import camera_to_world
+    from preparation.data_set.transforms import camera_to_world
     from scene.cameras import Camera as SceneCamera
 
     matrix = camera_to_world(poses.select(slice(frame, frame + 1)))[0]
@@ -115,7 +116,8 @@ class StubTracker:
 
     def __init__(self, landmarks: np.ndarray, coefficients: np.ndarray, faces: dict[int, int] | None = None):
         self._landmarks, self._coefficients = landmarks, coefficients
-        self._num_faces = faces or {}  # frame: how many faces it finds there, if not one
+        # By frame: how many faces it finds there, if not one.
+        self._num_faces = faces or {}
         self.looked_at: list[int] = []
 
     def find(self, frame: np.ndarray) -> list[Face]:
@@ -129,7 +131,8 @@ class StubTracker:
         pass
 
 
-_BITS, _CELL = 10, 12  # a number is a row of black and white squares, which survive compression
+# A number is a row of black and white squares, which survive compression.
+_BITS, _CELL = 10, 12
 
 
 def write_number(frame: np.ndarray, number: int) -> None:

@@ -1,16 +1,17 @@
 """A three-second clip from video to data set, with stubs in place of the networks."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 import prepare as script
-from preparation import photometric, pictures, pipeline
-from preparation.expression_terms import TERMS
-from preparation.options import Options
-from preparation.output_folder import fingerprint
+from arguments import PreparationParams
+from preparation import pipeline, steps
+from preparation.data_set.images_and_arrays import read_image
+from preparation.data_set.layout import fingerprint
+from preparation.tracking import face_cache, poses_from_pixels
 from scene.dataset_readers import read_clip
 from tests.preparation.conftest import NUM_FRAMES, RATE
 from tests.preparation.synthetic_head import (
@@ -27,16 +28,10 @@ from utils.errors import UserError
 
 
 @pytest.fixture
-def options(clip, tmp_path, monkeypatch) -> Options:
-    monkeypatch.setattr(photometric, "SAMPLE_FRAMES", 10)  # quicker, and not what is tested here
-    return Options(clip.path, tmp_path / "data", focal=FOCAL, size=256, torso=False, quiet=True)
-
-
-@pytest.fixture(scope="module")
-def finished(clip, tmp_path_factory):
-    """A data set that is only looked at, and its report."""
-    out = tmp_path_factory.mktemp("finished") / "data"
-    return out, pipeline.prepare(Options(clip.path, out, focal=FOCAL, size=256, quiet=True), clip.networks())
+def options(clip, tmp_path, monkeypatch) -> PreparationParams:
+    # Quicker, and not what is tested here.
+    monkeypatch.setattr(poses_from_pixels, "SAMPLE_FRAMES", 10)
+    return PreparationParams(clip.path, tmp_path / "data", focal=FOCAL, size=256, torso=False, quiet=True)
 
 
 def test_the_folder_is_one_that_training_reads(finished):
@@ -69,16 +64,6 @@ def test_expressions_are_those_of_the_tracker_smoothed(finished, clip):
     assert np.abs(found - clip.expressions)[5:-5].max() < 0.02
 
 
-def test_extra_expressions_follow_the_coefficients(options, finished, clip):
-    out, _ = finished
-    pipeline.prepare(replace(options, extra_expressions=["jaw", "gaze"]), clip.networks())
-    plain, longer = read_clip(out), read_clip(options.out)
-    assert longer.expression_names == NAMES + TERMS["gaze"] + TERMS["jaw"]
-    for before, after in zip(plain.frames, longer.frames, strict=True):
-        assert np.array_equal(after.expression[: len(NAMES)], before.expression)
-        assert np.isfinite(after.expression).all()
-
-
 def test_the_crop_is_square_constant_and_in_the_intrinsics(finished):
     out, report = finished
     clip, crop = read_clip(out), report["crop"]
@@ -89,18 +74,35 @@ def test_the_crop_is_square_constant_and_in_the_intrinsics(finished):
     assert clip.cy == pytest.approx((128 - crop["y"]) * scale)
 
 
-def test_the_report_has_numbers_and_pictures(finished):
-    out, report = finished
-    assert json.loads((out / "report/report.json").read_text()) == report
-    assert (out / "report/contact_sheet.png").stat().st_size > 10_000
-    assert (out / "report/curves.png").stat().st_size > 10_000
-    assert report["photometric_px"]["mean"] < report["photometric_px"]["mean_with_landmark_poses"]
-    assert report["jitter"]["after_smoothing"]["degrees"] < report["jitter"]["landmarks"]["degrees"]
-    assert report["focal"]["source"] == "given by --focal"
+@dataclass(frozen=True)
+class SimpleWork:
+    """What `take_steps` knows of the record."""
+
+    options: PreparationParams
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def test_steps_are_taken_in_order_and_timed():
+    ticks = iter([10.0, 12.5, 20.0, 20.25])
+    options = PreparationParams(torso=False)
+    work = SimpleWork(options)
+    taken = []
+
+    def note(name: str):
+        return lambda work: taken.append((name, dict(work.seconds))) or work
+
+    all_steps = [
+        pipeline.Step("first", note("first")),
+        pipeline.Step("torso", note("torso"), is_wanted=lambda options: options.torso),
+        pipeline.Step("last", note("last")),
+    ]
+    done = pipeline.take_steps(work, all_steps, clock=lambda: next(ticks))
+    assert taken == [("first", {}), ("last", {"first": 2.5})]
+    assert done.seconds == {"first": 2.5, "last": 0.25}
 
 
 def test_an_interrupted_run_goes_on(options, clip, monkeypatch):
-    monkeypatch.setattr("preparation.landmarks._CHUNK", 20)
+    monkeypatch.setattr(face_cache, "_CHUNK", 20)
     whole = options.out.with_name("whole")
     pipeline.prepare(replace(options, out=whole), clip.networks())
 
@@ -108,7 +110,7 @@ def test_an_interrupted_run_goes_on(options, clip, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "write_mattes", interrupt)
+        patch.setattr(steps, "write_masks", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pipeline.prepare(options, clip.networks())
     assert not (options.out / "transforms.json").exists()
@@ -120,13 +122,13 @@ def test_an_interrupted_run_goes_on(options, clip, monkeypatch):
 
     pipeline.prepare(options, replace(clip.networks(), face_tracker=remembered))
     looked_at = sorted(index for tracker in trackers for index in tracker.looked_at)
-    assert looked_at == list(range(60, NUM_FRAMES))  # the finished chunks are read
+    # The finished chunks are read.
+    assert looked_at == list(range(60, NUM_FRAMES))
     assert (options.out / "transforms.json").read_bytes() == (whole / "transforms.json").read_bytes()
 
 
-@pytest.mark.parametrize("kinds", [(), ["gaze"], ("gaze", "jaw")])
-def test_what_a_run_is_known_by_survives_the_file(options, kinds):
-    wanted = fingerprint(replace(options, extra_expressions=kinds))
+def test_what_a_run_is_known_by_survives_the_file(options):
+    wanted = fingerprint(replace(options, end=2.5, focal=None))
     assert json.loads(json.dumps(wanted)) == wanted
 
 
@@ -139,6 +141,23 @@ def test_a_data_set_is_never_overwritten_unless_told(options, clip):
     assert (options.out / "precious.txt").read_text() == "mine"
     with pytest.raises(UserError, match=r"holds a data set.*--overwrite"):
         pipeline.prepare(options, clip.networks())
+
+
+def test_what_a_killed_run_left_half_written_is_removed(options, clip):
+    with pytest.raises(UserError, match=r"frames, 0\.80 s"):
+        pipeline.prepare(replace(options, end=0.8), clip.networks())
+    folders = [options.out / name for name in (".", ".prepare", ".prepare/landmarks", "mask", "ori_imgs")]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        (folder / ".5.999.part.png").write_text("half")
+    with pytest.raises(UserError, match=r"frames, 0\.80 s"):
+        pipeline.prepare(replace(options, end=0.8), clip.networks())
+    assert not list(options.out.rglob("*.part.*"))
+    (options.out / "transforms.json").write_text("{}")
+    (options.out / ".transforms.999.part.json").write_text("half")
+    with pytest.raises(UserError, match=r"frames, 0\.80 s"):
+        pipeline.prepare(replace(options, end=0.8, overwrite=True), clip.networks())
+    assert not list(options.out.rglob("*.part.*"))
 
 
 def test_other_options_begin_an_unfinished_data_set_again(options, clip):
@@ -154,13 +173,21 @@ def test_frames_are_dropped_with_their_reason(options, clip):
     assert ids == [i for i in range(NUM_FRAMES) if i not in (3, 10, 11)]
 
 
+def test_the_video_is_opened_once(options, clip, monkeypatch):
+    opened = []
+    open_video = pipeline.open_video
+    monkeypatch.setattr(pipeline, "open_video", lambda *part: opened.append(part) or open_video(*part))
+    pipeline.begin(options, clip.networks())
+    assert opened == [(clip.path, 0.0, None)]
+
+
 def test_a_lower_rate_keeps_every_other_frame(options, clip):
     report = pipeline.prepare(replace(options, fps=15), clip.networks())
     assert (report["frames"], report["rate"]) == (38, RATE / 2)
-    pixels = pictures.read_image(options.out / "ori_imgs/5.jpg")
-    crop = report["crop"]
-    if crop["side"] == 256:  # the number is in the picture
-        assert read_number(pixels) == 10
+    pixels = read_image(options.out / "ori_imgs/5.jpg")
+    # The crop is the whole picture, so the number is in it.
+    assert report["crop"]["side"] == 256
+    assert read_number(pixels) == 10
 
 
 @pytest.mark.parametrize(
@@ -206,7 +233,7 @@ def test_a_video_without_a_frame_is_refused(options, clip, tmp_path):
 def test_errors_of_the_script_are_one_line_and_exit_with_2(tmp_path, capsys, monkeypatch):
     no_video = tmp_path / "no.mp4"
     no_video.write_text("no")
-    monkeypatch.setattr("preparation.networks.find_networks", lambda *arguments: None)
+    monkeypatch.setattr("preparation.pipeline.find_networks", lambda *arguments: None)
     with pytest.raises(SystemExit) as stopped:
         script.main([str(no_video), str(tmp_path / "out")])
     assert stopped.value.code == 2

@@ -1,21 +1,21 @@
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import prepare as script
 
+SLOW = {"torch", "cv2", "mediapipe", "numpy", "scipy"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_help_answers_at_once():
-    started = time.monotonic()
-    said = subprocess.run([sys.executable, "prepare.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+def test_help_answers_without_what_is_slow_to_import():
+    code = f"import sys, prepare\ntry: prepare.main(['--help'])\nfinally: print(set(sys.modules) & {SLOW})"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0
     assert "--torso-only" in said.stdout
-    assert time.monotonic() - started < 2  # importing torch or mediapipe alone takes longer on a busy machine
+    assert said.stdout.splitlines()[-1] == "set()"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_help_answers_at_once():
         ["video.mp4", "out", "--size", "10"],
         ["video.mp4", "out", "--start", "x"],
         ["video.mp4", "out", "--from", "nerface"],
-        ["video.mp4", "out", "--extra_expressions", "tongue"],
+        ["video.mp4", "out", "--extra_expressions", "gaze"],
         ["video.mp4", "out", "--torso-only", "data"],
     ],
 )
@@ -45,8 +45,3 @@ def test_a_missing_video_is_named_before_any_model_is_fetched(tmp_path, capsys, 
         script.main([str(tmp_path / "video.mp4"), str(tmp_path / "out")])
     assert stopped.value.code == 2
     assert "video.mp4: no such file" in capsys.readouterr().err
-
-
-def test_times_are_seconds_or_minutes_and_seconds():
-    options = script.parse_arguments(["video.mp4", "out", "--start", "1:02.5", "--end", "90"])
-    assert (options.start, options.end) == (62.5, 90)

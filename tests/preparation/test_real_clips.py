@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import prepare as script
-from preparation import photometric
-from preparation.files import read_image
-from preparation.models import FACE_LANDMARKER, SELFIE_SEGMENTATION
-from preparation.rigid import mean_rotation
+from preparation.data_set.images_and_arrays import read_image
+from preparation.geometry.rigid import mean_rotation
+from preparation.models.model_files import FACE_LANDMARKER, SELFIE_SEGMENTATION
+from preparation.tracking import poses_from_pixels
 from scene.dataset_readers import Clip, read_clip
 from tests.preparation.real_models import local
 from tests.preparation.synthetic_head import angles
@@ -29,7 +29,8 @@ COUNT, RATE = 60, 25.0
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch):
     local(FACE_LANDMARKER), local(SELFIE_SEGMENTATION)
-    monkeypatch.setattr(photometric, "SAMPLE_FRAMES", 10)  # quicker, and not what is tested here
+    # Quicker, and not what is tested here.
+    monkeypatch.setattr(poses_from_pixels, "SAMPLE_FRAMES", 10)
 
 
 def write(path: Path, change: Callable[[np.ndarray, int], np.ndarray] = lambda frame, index: frame) -> Path:
@@ -112,7 +113,8 @@ def test_a_phone_clip_is_the_upright_one(tmp_path):
     assert report["crop"]["side"] <= 200
     assert ids(found) == ids(wanted)
     difference = read_image(found.frames[9].image_path).astype(int) - read_image(wanted.frames[9].image_path)
-    assert np.abs(difference).mean() < 3  # grey levels; two encodings of the same picture
+    # Grey levels: two encodings of the same picture.
+    assert np.abs(difference).mean() < 3
     assert turns_between(found, wanted).mean() < 0.3
 
 

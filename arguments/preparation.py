@@ -1,0 +1,92 @@
+"""The options of prepare.py and its command line."""
+
+# ruff: noqa: RUF009 -- `option` only wraps dataclasses.field
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from arguments.command_line import build_parser, parse_flags
+from arguments.params import Positive, Seconds, option
+from arguments.validation import check_ranges
+from utils.errors import UserError
+
+PREPARE_USAGE = """python prepare.py VIDEO OUT
+       python prepare.py --torso-only DATA
+       python prepare.py --from insta|flashavatar DIR OUT"""
+PREPARE_DESCRIPTION = (
+    "Make a data set from a video of one talking person; add the torso's motion to one that exists; or turn "
+    "someone else's into this layout. Needs: pip install -r requirements-prepare.txt"
+)
+PARSERS = ("auto", "network", "color", "none")
+FOREIGN_FORMATS = ("insta", "flashavatar")
+
+
+@dataclass(frozen=True)
+class PreparationParams:
+    """Preparation: from a video to a folder that train.py takes as it is."""
+
+    video: Path | None = option(
+        None, "any video that ffmpeg reads; with --from a folder", flag="video", shown="required"
+    )
+    out: Path | None = option(None, "folder of the data set to make", flag="out", shown="required")
+    fps: Positive = option(30.0, "frames per second, at most; tracked are all", unit="frames/s")
+    start: Seconds = option(0.0, "where to begin in the video: seconds, or minutes:seconds")
+    end: Seconds | None = option(
+        None, "where to end in the video: seconds, or minutes:seconds", shown="the end"
+    )
+    size: int = option(512, "side of the square pictures", unit="pixels", low=64, high=4096)
+    focal: Positive | None = option(
+        None, "focal length in pixels of the video", shown="an assumption, reported"
+    )
+    expression_cutoff: Positive = option(
+        6.0,
+        "frequency above which expressions are smoothed away, -3 dB; speech moves lips at up to 5",
+        unit="Hz",
+    )
+    matting: Path | None = option(
+        None,
+        "a better matting network, RGB in [-1, 1] as [1, 3, h, w] to a matte in [0, 1]; needs onnxruntime",
+        metavar="FILE.onnx",
+        shown="MediaPipe's",
+    )
+    parsing: str = option(
+        "auto",
+        "what finds the head for --only_head: a network (16 MB), jaw line and colours, or nothing; auto: the "
+        "network where it can be had",
+        choices=PARSERS,
+    )
+    models: Path | None = option(
+        None, "folder of the model files", metavar="DIR", shown="GAUSSIANHEAD_MODELS, else download"
+    )
+    torso: bool = option(True, "follow the torso; --no-torso leaves it out")
+    torso_only: Path | None = option(
+        None,
+        "add torso_transform to this data set, nothing else",
+        flag="--torso-only",
+        metavar="DATA",
+        shown="off",
+    )
+    source_format: str | None = option(
+        None, "convert a folder of this format", flag="--from", choices=FOREIGN_FORMATS, shown="a video"
+    )
+    overwrite: bool = option(False, "replace what is there")
+    quiet: bool = option(False, "print nothing but errors")
+
+    @property
+    def wants_parsing(self) -> bool:
+        return self.parsing != "none"
+
+
+PREPARATION_GROUPS = {"preparation": PreparationParams}
+
+
+def parse_prepare_args(argv: list[str] | None = None) -> PreparationParams:
+    """Parse and check the command line of prepare.py. Raises UserError."""
+    parser = build_parser("prepare.py", PREPARE_USAGE, PREPARE_DESCRIPTION, PREPARATION_GROUPS)
+    params = PreparationParams(**parse_flags(parser, argv, PREPARATION_GROUPS))
+    check_ranges(params)
+    if params.torso_only is None and (params.video is None or params.out is None):
+        raise UserError("expected a video and the folder to make")
+    if params.torso_only is not None and params.video is not None:
+        raise UserError("--torso-only takes no video")
+    return params

@@ -1,0 +1,67 @@
+"""Which networks are used: MediaPipe's, from files whose content is checked, or the user's own."""
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arguments import PreparationParams
+from preparation.models.mediapipe_networks import MediaPipeFaceTracker, MediaPipeSegmenter, check_mediapipe
+from preparation.models.model_files import FACE_LANDMARKER, SELFIE_MULTICLASS, SELFIE_SEGMENTATION, find_model
+from preparation.segmentation.matting import Network
+from preparation.segmentation.onnx_matting import OnnxMatting
+from preparation.tracking.landmarks import FaceTracker
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Makers of what finds faces and people; called when needed."""
+
+    face_tracker: Callable[[], FaceTracker]
+    matting: Callable[[], Network]
+    # The 6 classes of a parsing network; None where there is none.
+    classes: Callable[[], Network] | None = None
+    # For the report.
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def find_networks(options: PreparationParams) -> Networks:
+    """Find, or download, every model file that is needed, before hours of work. Raises UserError."""
+    check_mediapipe()
+    landmarker = find_model(FACE_LANDMARKER, options.models, options.quiet)
+    matting = _find_matting(options)
+    multiclass = _find_parsing(options)
+    names = {
+        "landmarks": FACE_LANDMARKER.name,
+        "matting": str(options.matting or SELFIE_SEGMENTATION.name),
+        "parsing": SELFIE_MULTICLASS.name if multiclass else "none",
+    }
+    if options.wants_parsing and not multiclass:
+        names["parsing"] = "jaw line and colours"
+    classes = functools.partial(MediaPipeSegmenter, multiclass) if multiclass else None
+    return Networks(functools.partial(MediaPipeFaceTracker, landmarker), matting, classes, names)
+
+
+def _find_matting(options: PreparationParams) -> Callable[[], Network]:
+    if options.matting:
+        # A file that will not do is refused now rather than after tracking.
+        OnnxMatting(options.matting)
+        return functools.partial(OnnxMatting, options.matting)
+    segmenter = find_model(SELFIE_SEGMENTATION, options.models, options.quiet)
+    return functools.partial(MediaPipeSegmenter, segmenter)
+
+
+def _find_parsing(options: PreparationParams) -> Path | None:
+    """The parsing network, which "network" insists on; "auto" does without where it cannot be had."""
+    if options.parsing not in ("auto", "network"):
+        return None
+    try:
+        return find_model(SELFIE_MULTICLASS, options.models, options.quiet)
+    except UserError as error:
+        if options.parsing == "network":
+            raise
+        if not options.quiet:
+            print(f"note: parsing by jaw line and colours, without a network: {error}", file=sys.stderr)
+        return None

@@ -1,0 +1,7 @@
+"""What a person looks at to see whether a data set is good.
+
+contact_sheet.py  contact_sheet.png: frames with landmarks and axes, mattes, parsing maps
+curves.py         curves.png: pose, expression and error over time
+report_json.py    report.json: every number
+terminal.py       the report in a few lines
+"""

@@ -1,0 +1,79 @@
+"""contact_sheet.png: some frames, with landmarks and axes, mattes and parsing maps."""
+
+import cv2
+import numpy as np
+
+from preparation.data_set.images_and_arrays import read_image, write_image
+from preparation.geometry.camera import Camera
+from preparation.geometry.landmark_names import (
+    LEFT_BROW,
+    LEFT_EYE,
+    LIPS,
+    OUTLINE,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    STABLE,
+)
+from preparation.geometry.rigid import Poses, project
+from preparation.work import Work
+from utils.images import contact_sheet
+
+NUM_ROWS = 8
+# x is red, y green, z blue.
+_AXES = ((230, 60, 60), (60, 200, 60), (70, 110, 255))
+# Head units.
+_AXIS_LENGTH = 0.25
+
+
+def write_contact_sheet(work: Work) -> None:
+    """Draw frames from the whole clip, one a row."""
+    image_ids, times, pixels = work.image_ids, work.image_times, work.image_landmarks
+    poses, camera, layout = work.smoothed.poses, work.head.camera, work.layout
+    chosen = np.unique(np.linspace(0, len(image_ids) - 1, NUM_ROWS).astype(int))
+    predicted = project(poses.select(chosen).apply(work.head.landmarks), camera.focal, camera.center)
+    axes = axes_pixels(poses.select(chosen), camera)
+    rows = []
+    for row, guess, ends in zip(chosen, predicted, axes, strict=True):
+        image_id = int(image_ids[row])
+        frame = read_image(layout.image(image_id))
+        label = f"frame {image_id}, {times[row]:.2f} s, {work.refinement.flow[row]:.2f} px"
+        cells = [
+            (label, draw_tracking(frame, pixels[row], guess, ends)),
+            ("matte", on_magenta(frame, read_image(layout.mask(image_id), cv2.IMREAD_GRAYSCALE))),
+        ]
+        if layout.parsing(image_id).exists():
+            parsing = read_image(layout.parsing(image_id))
+            cells.append(("parsing", cv2.addWeighted(frame, 0.5, parsing, 0.5, 0)))
+        rows.append(cells)
+    write_image(layout.report / "contact_sheet.png", contact_sheet(rows))
+
+
+def draw_tracking(
+    frame: np.ndarray,  # [H, W, 3] uint8
+    tracked: np.ndarray,  # [478, 2] pixels
+    predicted: np.ndarray,  # [478, 2] pixels
+    axes: np.ndarray,  # [4, 2] pixels: origin and the ends of x, y, z
+) -> np.ndarray:  # [H, W, 3] uint8
+    """Draw tracked landmarks red, those that the pose predicts green, and the axes of the head."""
+    drawn = frame.copy()
+    for x, y in predicted[STABLE]:
+        cv2.circle(drawn, (round(x), round(y)), 2, (60, 220, 60), -1, cv2.LINE_AA)
+    for group in (OUTLINE, LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW):
+        corners = tracked[group].round().astype(np.int32)
+        cv2.polylines(drawn, [corners], True, (240, 70, 70), 1, cv2.LINE_AA)
+    origin, *ends = axes.round().astype(int).tolist()
+    for end, color in zip(ends, _AXES, strict=True):
+        cv2.line(drawn, origin, end, color, 3, cv2.LINE_AA)
+    return drawn
+
+
+def on_magenta(frame: np.ndarray, matte: np.ndarray) -> np.ndarray:  # [H, W, 3]
+    """Lay a frame [H, W, 3] by its matte [H, W], both uint8, on a colour that no face has."""
+    weight = matte[..., None].astype(np.float32) / 255
+    return (weight * frame + (1 - weight) * np.float32([255, 0, 255])).astype(np.uint8)
+
+
+def axes_pixels(poses: Poses, camera: Camera) -> np.ndarray:  # [F, 4, 2]
+    """Where the head frame's origin and axes are seen."""
+    ends = _AXIS_LENGTH * np.concatenate([np.zeros((1, 3)), np.eye(3)])
+    return project(poses.apply(ends), camera.focal, camera.center)

@@ -1,0 +1,75 @@
+"""The record that goes from step to step of the pipeline: all that is known of a clip so far."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from arguments import PreparationParams
+from preparation.data_set.layout import Layout
+from preparation.geometry.camera import crop_points
+from preparation.models.chosen_networks import Networks
+from preparation.torso.motion import TorsoMotion
+from preparation.tracking.landmarks import LandmarkTrack
+from preparation.tracking.poses_from_landmarks import HeadTrack
+from preparation.tracking.poses_from_pixels import Refinement
+from preparation.tracking.smoothing import SmoothedPoses
+from preparation.video import Video
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A clip on its way to a data set; what a later step finds is None until then.
+
+    V frames of the video are tracked; F of them, those with a usable face at the data set's rate, are images.
+    """
+
+    options: PreparationParams
+    networks: Networks
+    video: Video
+    layout: Layout
+    # Width and height of the upright video.
+    size: tuple[int, int]
+    # One in so many frames of the video becomes an image.
+    every: int
+
+    # Found by "tracking".
+    track: LandmarkTrack | None = None
+    expressions: np.ndarray | None = None  # [V, E], smoothed
+    # Found by "head poses".
+    head: HeadTrack | None = None
+    # Found by "aligning pixels".
+    refinement: Refinement | None = None
+    smoothed: SmoothedPoses | None = None
+    # Found by "mattes": grey levels before and after steadying, None where all mattes were there.
+    flicker: dict[str, float] | None = None
+    # Found by "torso": None where it is not asked for, or cannot be followed.
+    torso: TorsoMotion | None = None
+    # Found by "report".
+    report: dict[str, Any] | None = None
+    # Wall-clock time of the steps so far, by name.
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Images per second."""
+        return self.video.rate / self.every
+
+    @property
+    def image_ids(self) -> np.ndarray:  # [F]
+        return self.head.frames // self.every
+
+    @property
+    def image_times(self) -> np.ndarray:  # [F]
+        """Seconds in the video."""
+        return self.video.start + self.head.frames / self.video.rate
+
+    @property
+    def image_expressions(self) -> np.ndarray:  # [F, E]
+        return self.expressions[self.head.frames]
+
+    @property
+    def image_landmarks(self) -> np.ndarray:  # [F, 478, 2]
+        """Pixels of the images."""
+        tracked = self.track.landmarks[self.head.frames, :, :2]
+        return crop_points(tracked, self.head.crop, self.options.size)
