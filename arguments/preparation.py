@@ -19,6 +19,7 @@ PREPARE_DESCRIPTION = (
 )
 PARSERS = ("auto", "network", "color", "none")
 FOREIGN_FORMATS = ("insta", "flashavatar")
+ROTATIONS = (0, 90, 180, 270)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class PreparationParams:
     start: Seconds = option(0.0, "where to begin in the video: seconds, or minutes:seconds")
     end: Seconds | None = option(
         None, "where to end in the video: seconds, or minutes:seconds", shown="the end"
+    )
+    rotate: int = option(
+        0, "turn the picture clockwise, where its turn got lost: 0, 90, 180 or 270", unit="degrees"
     )
     size: int = option(512, "side of the square pictures", unit="pixels", low=64, high=4096)
     focal: Positive | None = option(
@@ -69,6 +73,7 @@ class PreparationParams:
     source_format: str | None = option(
         None, "convert a folder of this format", flag="--from", choices=FOREIGN_FORMATS, shown="a video"
     )
+    check_shots: bool = option(True, "refuse a clip that goes on with another person")
     overwrite: bool = option(False, "replace what is there")
     quiet: bool = option(False, "print nothing but errors")
 
@@ -85,6 +90,8 @@ def parse_prepare_args(argv: list[str] | None = None) -> PreparationParams:
     parser = build_parser("prepare.py", PREPARE_USAGE, PREPARE_DESCRIPTION, PREPARATION_GROUPS)
     params = PreparationParams(**parse_flags(parser, argv, PREPARATION_GROUPS))
     check_ranges(params)
+    if params.rotate not in ROTATIONS:
+        raise UserError(f"--rotate {params.rotate}: expected 0, 90, 180 or 270 degrees clockwise")
     if params.torso_only is None and (params.video is None or params.out is None):
         raise UserError("expected a video and the folder to make")
     if params.torso_only is not None and params.video is not None:

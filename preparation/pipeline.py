@@ -51,7 +51,7 @@ def prepare(options: PreparationParams, networks: Networks | None = None) -> dic
 
 def begin(options: PreparationParams, networks: Networks | None = None) -> Work:
     """Open the video and the folder; nothing is downloaded for a file that is no video."""
-    video = open_video(options.video, options.start, options.end)
+    video = open_video(options.video, options.start, options.end, options.rotate)
     networks = networks or find_networks(options)
     layout = Layout(options.out)
     open_output(layout, options)

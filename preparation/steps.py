@@ -13,16 +13,22 @@ from preparation.report.report_json import write_report_json
 from preparation.segmentation.masks import write_masks
 from preparation.torso.clothes import FrameFiles, follow_clothes
 from preparation.tracking.clip_checks import check_motion, check_track
+from preparation.tracking.covered import find_covered, spans
 from preparation.tracking.face_finding import track_faces
 from preparation.tracking.landmarks import drop_blurred
 from preparation.tracking.poses_from_landmarks import solve_heads
 from preparation.tracking.poses_from_pixels import refine_poses
+from preparation.tracking.shots import check_shots
 from preparation.tracking.smoothing import smooth_expressions, smooth_poses
+from preparation.tracking.upright import NUM_FRAMES, check_upright, turn_needed
 from preparation.video import read_frames
 from preparation.work import Work
+from utils.errors import UserError
 
 # Pixels: larger frames are shrunk for the landmarks, whose network sees a face at 256.
 TRACKING_SIDE = 1920
+# Pixels: enough to see whether a face is upright.
+TURNED_SIDE = 640
 
 
 def track_face(work: Work) -> Work:
@@ -37,9 +43,28 @@ def track_face(work: Work) -> Work:
         options.quiet,
     )
     track = drop_blurred(track)
-    check_track(track, str(options.video), track.num_frames / video.rate)
+    try:
+        check_track(track, str(options.video), track.num_frames / video.rate)
+        check_upright(track, str(options.video))
+    except UserError:
+        _refuse_turned(work)
+        raise
+    notes = ()
+    if options.check_shots:
+        notes = tuple(check_shots(track, video.rate, video.start, str(options.video)))
     expressions = smooth_expressions(track, options.expression_cutoff / video.rate)
-    return replace(work, track=track, expressions=expressions)
+    return replace(work, track=track, expressions=expressions, notes=(*work.notes, *notes))
+
+
+def _refuse_turned(work: Work) -> None:
+    """Say how to turn a clip that lies on its side or stands on its head, where that is what is wrong."""
+    video = work.video
+    every = max(1, video.expected_frames // NUM_FRAMES)
+    frames = read_frames(video, max_side=TURNED_SIDE, every=every)
+    if turn := turn_needed(frames, work.networks.face_tracker):
+        stored = {90: "lies on its side", 180: "stands on its head", 270: "lies on its side"}[turn]
+        turn = (turn + video.rotation) % 360
+        raise UserError(f"{video.path}: the picture {stored}; turn it upright by --rotate {turn}")
 
 
 def solve_head_poses(work: Work) -> Work:
@@ -66,7 +91,27 @@ def align_pixels(work: Work) -> Work:
         return read_image(work.layout.image(int(image_ids[row])))
 
     refinement = refine_poses(read_frame, head.poses, head.landmarks, head.camera, work.layout.scratch, quiet)
-    return replace(work, refinement=refinement, smoothed=smooth_poses(refinement.poses, image_ids, work.rate))
+    work = _leave_out_covered(replace(work, refinement=refinement))
+    return replace(work, smoothed=smooth_poses(work.refinement.poses, work.image_ids, work.rate))
+
+
+def _leave_out_covered(work: Work) -> Work:
+    """Without the frames in which something covers the face, and their images."""
+    is_covered = find_covered(work.refinement.flow)
+    if not is_covered.any():
+        return work
+    for image_id in work.image_ids[is_covered]:
+        work.layout.image(int(image_id)).unlink(missing_ok=True)
+    times = spans(work.image_times[is_covered], 1 / work.rate)
+    note = f"something covers the face at {', '.join(times)}: {is_covered.sum()} frames left out"
+    reasons = dict.fromkeys(work.head.frames[is_covered].tolist(), "something covers the face")
+    return replace(
+        work,
+        head=work.head.select(~is_covered),
+        refinement=work.refinement.select(~is_covered),
+        track=replace(work.track, dropped=work.track.dropped | reasons),
+        notes=(*work.notes, note),
+    )
 
 
 def matte_person(work: Work) -> Work:

@@ -47,6 +47,8 @@ class Work:
     torso: TorsoMotion | None = None
     # Found by "report".
     report: dict[str, Any] | None = None
+    # What a person should know of the clip: cuts, frames left out.
+    notes: tuple[str, ...] = ()
     # Wall-clock time of the steps so far, by name.
     seconds: dict[str, float] = field(default_factory=dict)
 

@@ -7,10 +7,12 @@ import numpy as np
 from preparation.geometry.rigid import Poses, log_so3
 from preparation.tracking.poses_from_pixels import Refinement
 from preparation.tracking.smoothing import jitter
+from preparation.video import Video
 from preparation.work import Work
 from utils.json_files import write_json
 
-_HDR_NOTE = "the video is HDR: its colours are taken as they are stored, which looks pale"
+_PALE = "the video is HDR and this ffmpeg has no zscale: its colours are taken as they are, which looks pale"
+_TONE_MAPPED = "the video is HDR: tone-mapped to the colours of an ordinary one (BT.709)"
 # Steps that look at every frame of the video; the others look at the images.
 _OVER_THE_VIDEO = ("tracking", "head poses")
 
@@ -25,7 +27,7 @@ def write_report_json(work: Work) -> dict[str, Any]:
         "networks": work.networks.names,
         "focal": {"pixels": head.camera.focal, "source": head.focal_source},
         "crop": head.crop._asdict(),
-        "notes": [_HDR_NOTE] if video.is_hdr else [],
+        "notes": [*_color_notes(video), *work.notes],
         **_measures(work),
         "expression_cutoff_hz": options.expression_cutoff,
         "matte_flicker_gray_levels": work.flicker,
@@ -35,6 +37,12 @@ def write_report_json(work: Work) -> dict[str, Any]:
     }
     write_json(work.layout.report / "report.json", report, allow_nan=False)
     return report
+
+
+def _color_notes(video: Video) -> list[str]:
+    if not video.is_hdr:
+        return []
+    return [_TONE_MAPPED if video.is_tone_mapped else _PALE]
 
 
 def _measures(work: Work) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From a track of landmarks to the person's landmarks in the head frame, poses, crop and camera."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class HeadTrack:
     focal_source: str
     # Pixels of the images.
     reprojection: np.ndarray  # [F, S]
+
+    def select(self, rows: np.ndarray) -> "HeadTrack":
+        """The frames at `rows`, an index or a mask [F]."""
+        kept = self.frames[rows], self.poses.select(rows), self.reprojection[rows]
+        return replace(self, **dict(zip(("frames", "poses", "reprojection"), kept)))
 
 
 def solve_heads(

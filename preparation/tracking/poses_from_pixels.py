@@ -48,6 +48,11 @@ class Refinement(NamedTuple):
     # Over texels and frames of the sample, with the refined poses.
     median_flow: float
 
+    def select(self, rows: np.ndarray) -> "Refinement":
+        """The frames at `rows`, an index or a mask [F]; what all of them told stays."""
+        poses = self.poses.select(rows)
+        return self._replace(poses=poses, flow=self.flow[rows], is_rejected=self.is_rejected[rows])
+
 
 def refine_poses(
     read_frame: ReadFrame,

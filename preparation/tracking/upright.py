@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from preparation.geometry.landmark_names import CHIN, FOREHEAD_TOP
-from preparation.tracking.landmarks import FaceTracker
+from preparation.tracking.landmarks import FaceTracker, LandmarkTrack
+from utils.errors import UserError
 
 # Frames that are looked at, and the share of them that must show one upright face.
 NUM_FRAMES, SHARE = 8, 0.5
@@ -38,3 +39,14 @@ def _shows_upright_face(frame: np.ndarray, tracker: FaceTracker) -> bool:
     height, width = frame.shape[:2]
     x, y = (faces[0].landmarks[CHIN, :2] - faces[0].landmarks[FOREHEAD_TOP, :2]) * (width, height)
     return abs(np.rad2deg(np.arctan2(x, y))) < TILT
+
+
+def check_upright(track: LandmarkTrack, name: str) -> None:
+    """Refuse a clip whose faces were found, but tilted by more than heads are. Raises UserError."""
+    landmarks = track.landmarks[track.kept]
+    x, y = np.median(landmarks[:, CHIN, :2] - landmarks[:, FOREHEAD_TOP, :2], axis=0)
+    tilt = abs(np.rad2deg(np.arctan2(x, y)))
+    if tilt > TILT:
+        raise UserError(
+            f"{name}: the face is tilted by {tilt:.0f} degrees; expected {TILT:g} at most: --rotate it"
+        )
