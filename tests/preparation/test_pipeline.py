@@ -178,7 +178,7 @@ def test_the_video_is_opened_once(options, clip, monkeypatch):
     open_video = pipeline.open_video
     monkeypatch.setattr(pipeline, "open_video", lambda *part: opened.append(part) or open_video(*part))
     pipeline.begin(options, clip.networks())
-    assert opened == [(clip.path, 0.0, None)]
+    assert opened == [(clip.path, 0.0, None, 0)]
 
 
 def test_a_lower_rate_keeps_every_other_frame(options, clip):
