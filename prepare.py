@@ -34,14 +34,16 @@ def add_torso_motion(options: PreparationParams) -> None:
     from preparation.torso.clothes import add_torso
 
     motion = add_torso(options.torso_only, overwrite=options.overwrite, quiet=options.quiet)
-    print(f"{options.torso_only}: torso_transform in {len(motion.transforms)} frames")
+    if not options.quiet:
+        print(f"{options.torso_only}: torso_transform in {len(motion.transforms)} frames")
 
 
 def convert_data_set(options: PreparationParams) -> None:
     from preparation.data_set.foreign import convert
 
-    count = convert(options.source_format, options.video, options.out, overwrite=options.overwrite)
-    print(f"{options.out}: {count} frames")
+    count = convert(options.source_format, options.video, options.out, options.overwrite, options.quiet)
+    if not options.quiet:
+        print(f"{options.out}: {count} frames")
 
 
 def prepare_video(options: PreparationParams) -> None:

@@ -13,7 +13,7 @@ from utils.json_files import read_json, write_json
 
 _BLOCK_BYTES = 1 << 20
 # Options that are no part of what a data set is made from.
-_WITHOUT_EFFECT = {"out", "overwrite", "quiet", "models", "matting", "torso_only", "source_format"}
+_WITHOUT_EFFECT = {"out", "overwrite", "quiet", "models", "torso_only", "source_format"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def fingerprint(options: PreparationParams) -> dict[str, Any]:
     with open(options.video, "rb") as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
-    return values | {"video": digest.hexdigest(), "parsing": options.wants_parsing}
+    matting = options.matting and str(options.matting)
+    return values | {"video": digest.hexdigest(), "matting": matting}
 
 
 def _clear(layout: Layout) -> None:

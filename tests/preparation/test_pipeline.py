@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,8 +129,15 @@ def test_an_interrupted_run_goes_on(options, clip, monkeypatch):
 
 
 def test_what_a_run_is_known_by_survives_the_file(options):
-    wanted = fingerprint(replace(options, end=2.5, focal=None))
+    wanted = fingerprint(replace(options, end=2.5, focal=None, matting=Path("net.onnx")))
     assert json.loads(json.dumps(wanted)) == wanted
+
+
+@pytest.mark.parametrize("other", [{"matting": Path("net.onnx")}, {"parsing": "color"}, {"size": 128}])
+def test_a_run_with_other_masks_or_pictures_is_another_one(options, other):
+    assert fingerprint(replace(options, **other)) != fingerprint(options)
+    for same in ({"quiet": False}, {"models": Path("weights")}, {"out": Path("elsewhere")}):
+        assert fingerprint(replace(options, **same)) == fingerprint(options)
 
 
 def test_a_data_set_is_never_overwritten_unless_told(options, clip):

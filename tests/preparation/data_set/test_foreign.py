@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import prepare as script
 from preparation.data_set.foreign import UNITS_PER_METRE, convert
 from preparation.geometry.rigid import exp_so3
 from scene.dataset_readers import read_clip
@@ -242,3 +243,16 @@ def test_files_of_a_split_and_paths_of_windows_are_read_too(insta, tmp_path):
     (insta / "transforms.json").unlink()
     assert convert("insta", insta, tmp_path / "out", quiet=True) == FRAMES
     assert [frame.image_id for frame in read_clip(tmp_path / "out").frames] == list(range(FRAMES))
+
+
+def test_quiet_is_quiet_and_the_script_converts(insta, tmp_path, capfd):
+    script.main(["--from", "insta", str(insta), str(tmp_path / "out"), "--quiet"])
+    assert capfd.readouterr() == ("", "")
+    assert len(read_clip(tmp_path / "out").frames) == FRAMES
+
+
+def test_what_a_killed_conversion_left_is_removed(insta, tmp_path):
+    left = tmp_path / ".out.999.part/ori_imgs"
+    left.mkdir(parents=True)
+    convert("insta", insta, tmp_path / "out", quiet=True)
+    assert not left.parent.exists()
