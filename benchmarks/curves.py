@@ -19,14 +19,17 @@ from utils.errors import UserError, exit_on_user_error
 from utils.files import replacing
 from utils.json_files import read_json
 
-PUBLISHED_RATE = 27  # training iterations a second
-PUBLISHED = {  # title -> (iteration, PSNR)
+# Training iterations a second.
+PUBLISHED_RATE = 27
+# Title: (iteration, PSNR).
+PUBLISHED = {
     "obama, only head": [(5_000, 27.3), (5_800, 26.5)],
     "obama, whole person": [(4_000, 20.6), (5_800, 18.4)],
     "macron, whole person": [(5_800, 23.6)],
 }
 FORMATS = (".png", ".jpg", ".jpeg")
-SETS = ("test", "val")  # the first that a run has is drawn
+# The first that a run has is drawn.
+SETS = ("test", "val")
 
 
 class Curve(NamedTuple):
@@ -96,9 +99,8 @@ def draw(path: Path, panels: dict[str, list[Curve]], lowest: float | None = None
         if title in PUBLISHED:
             seconds = [iteration / PUBLISHED_RATE for iteration, _ in PUBLISHED[title]]
             psnr = [value for _, value in PUBLISHED[title]]
-            axes.plot(
-                seconds, psnr, "x--", color="tab:gray", label=f"published code, best: {max(psnr):.1f} dB"
-            )
+            label = f"published code, best: {max(psnr):.1f} dB"
+            axes.plot(seconds, psnr, "x--", color="tab:gray", label=label)
         axes.set(title=title, xlabel="seconds", ylabel="PSNR in dB, held out", xscale="log")
         axes.set_ylim(bottom=lowest)
         axes.grid(alpha=0.3, which="both")

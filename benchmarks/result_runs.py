@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Run(NamedTuple):
-    """One training run of the table."""
+    """One training run of the table; `commands` train, render and score."""
 
     source: Path
     row: str
     seed: int
     folder: Path
-    commands: list[list[str]]  # train, render, score
+    commands: list[list[str]]
 
     def __str__(self) -> str:
         return f"{self.source.name} {self.row} seed {self.seed}"

@@ -35,9 +35,12 @@ class Table(NamedTuple):
     rows: dict[str, str]
 
 
-CHOICES = "-w --eval --val_frames 40"  # what choices are made with: these frames leave training
-FIELD = "--deformation_depth 4 --deformation_width 64"  # of preset quick: one that can do without blendshapes
-MILESTONES = " ".join(  # of all 80,000 iterations of preset paper: given, they do not follow --iterations
+# Choices are made on 40 frames that leave training.
+CHOICES = "-w --eval --val_frames 40"
+# The deformation field of preset quick can do without blendshapes.
+FIELD = "--deformation_depth 4 --deformation_width 64"
+# All milestones of the 80,000 iterations of preset paper: given, they do not follow --iterations.
+MILESTONES = " ".join(
     f"--{name} {value}"
     for name, value in option_values(TrainConfig()).items()
     if name in RESCALED_OPTIONS and not isinstance(value, tuple)
@@ -58,8 +61,9 @@ TABLES = {
     "ablation": Table(
         scored="val",
         flags=f"{CHOICES} --only_head",
+        # The base has 4 derivations and a tri-plane of 64 x 64 with 32 channels.
         rows={
-            "base": "",  # 4 derivations, tri-plane 64 x 64 with 32 channels
+            "base": "",
             "derivations_1": "--num_derivations 1",
             "derivations_2": "--num_derivations 2",
             "derivations_8": "--num_derivations 8",
@@ -71,14 +75,16 @@ TABLES = {
             "no_blendshapes_derivations_1": f"--num_blendshapes 0 {FIELD} --num_derivations 1",
         },
     ),
-    "paper": Table(  # beside the published code, which is best between 4,000 and 5,800 iterations
+    # Beside the published code, which is best between 4,000 and 5,800 iterations.
+    "paper": Table(
         scored="test",
         flags=f"-w --eval --preset paper --lambda_vgg 0 {BEGINNING_OF_PAPER}",
         rows={
             "head": "--only_head",
             "head_size_rule": "--only_head --max_screen_size 20",
             "head_no_reset": "--only_head --opacity_reset_interval 100000",
-            "head_still": "--only_head --warm_up 100000",  # nothing deforms
+            # Nothing deforms.
+            "head_still": "--only_head --warm_up 100000",
             "whole": "",
             "whole_no_reset": "--opacity_reset_interval 100000",
         },

@@ -23,9 +23,9 @@ DEFINITIONS = {
     "psnr": "dB, -10 log10 of the mean squared difference of a view; null for equal images",
     "ssim": "Wang et al. 2004: 11 x 11 Gaussian window, sigma 1.5, zero padding, K1 0.01, K2 0.03",
 }
-# PNG encoding leaves the interpreter lock, so that rendering goes on meanwhile.
+# Threads that encode PNGs, which leaves the interpreter lock, so that rendering goes on meanwhile.
 _WRITERS = 2
-# Files; bounds the memory when the disk is slower than the renderer.
+# So many files may wait, which bounds the memory when the disk is slower than the renderer.
 _MAX_WAITING = 32
 
 
@@ -124,7 +124,8 @@ class RenderWriter:
         write_json(self._folder / "metrics.json", content)
 
     def _remove_earlier(self) -> None:
-        names = ("video.mp4", "metrics.json", "strips.png", "details.png")  # the pictures are metrics.py's
+        # The two pictures are metrics.py's.
+        names = ("video.mp4", "metrics.json", "strips.png", "details.png")
         stale = [self._folder / name for name in names]
         for kind in ("renders", "gt", "depth"):
             stale += (self._folder / kind).glob("[0-9][0-9][0-9][0-9][0-9].png")

@@ -10,7 +10,8 @@ from scoring.rendered_set import RenderedSet, ScoredView
 from scoring.scores import SetScores
 from utils.images import contact_sheet, error_map, to_uint8, write_png
 
-DETAIL_WIDTH = 320  # pixels that an enlarged detail has about
+# An enlarged detail is about so many pixels wide.
+DETAIL_WIDTH = 320
 WIDEST_MOUTH = "jawOpen"
 
 

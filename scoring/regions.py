@@ -39,11 +39,11 @@ class Rectangle(NamedTuple):
 
 
 class FrameRegions(NamedTuple):
-    """Regions of one picture."""
+    """Regions of one picture: the person is all that was to be rendered, the details are mouth and eyes."""
 
-    person: np.ndarray  # [H, W] bool: all that was to be rendered
+    person: np.ndarray  # [H, W] bool
     head: np.ndarray  # [H, W] bool
-    details: dict[str, Rectangle]  # mouth, eyes
+    details: dict[str, Rectangle]
 
 
 class RegionFinder:
@@ -86,5 +86,6 @@ def project_box(camera: Camera, box: tuple[float, ...]) -> Rectangle:
     return Rectangle(*(math.floor(v.min()) for v in (x, y)), *(math.ceil(v.max()) for v in (x, y)))
 
 
-def _is_inside(matte: np.ndarray, size: tuple[int, int]) -> np.ndarray:  # [h, w] uint8 -> [H, W] bool
+def _is_inside(matte: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scale a matte [h, w] of 8 bits to `size` (width, height): the mask [H, W] of what is over one half."""
     return cv2.resize(matte, size, interpolation=cv2.INTER_AREA) > 127

@@ -32,14 +32,17 @@ class ScoredView(NamedTuple):
 
 @dataclass(frozen=True)
 class RenderedSet:
-    """Checked pictures of one set of one run; nothing is decoded yet."""
+    """Checked pictures of one set of one run; nothing is decoded yet.
+
+    `name` is train, val or test; `metrics` is what metrics.json holds.
+    """
 
     run: Path
     config: TrainConfig
     clip: Clip
-    name: str  # train, val, test
+    name: str
     iteration: int
-    metrics: dict  # what metrics.json holds
+    metrics: dict
     views: tuple[ScoredView, ...]
     width: int
     height: int

@@ -10,13 +10,10 @@ from utils.json_files import finite, read_json, update_json
 
 FAMILY_NAMES = {"l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS"}
 _GREY_LEVELS = 255
-_PAIRS = (
-    ("whole", ""),
-    ("head", "head_"),
-    ("mouth", "mouth_"),
-    ("eyes", "eyes_"),
-)  # heading, prefix of scores
-_NUMBERS = (  # heading, score, number of decimals, factor
+# Heading, prefix of the scores.
+_PAIRS = (("whole", ""), ("head", "head_"), ("mouth", "mouth_"), ("eyes", "eyes_"))
+# Heading, score, number of decimals, factor.
+_NUMBERS = (
     ("L1", "l1", 4, 1),
     ("LPIPS", "lpips", 4, 1),
     ("sharpness", "sharpness", 2, 1),

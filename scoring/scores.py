@@ -17,7 +17,8 @@ from utils.masks import dilated, eroded, scaled_radius
 from utils.progress import track
 from utils.region_metrics import flicker, mean_absolute_error, score_regions, sharpness
 
-SHARPNESS_MARGIN = 5  # pixels of a 512 wide image: the outline is no detail of the person
+# Pixels of a 512 wide image. The outline is no detail of the person, and what is near it no background.
+SHARPNESS_MARGIN = 5
 BACKGROUND_MARGIN = 15
 
 DEFINITIONS = {
@@ -38,9 +39,9 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class SetScores:
-    """Scores of one set; NaN where a score is not defined for a view."""
+    """Scores of one set, in the order of RenderedSet.views; NaN where a score is not defined for a view."""
 
-    views: tuple[dict[str, float], ...]  # in the order of RenderedSet.views
+    views: tuple[dict[str, float], ...]
 
     @property
     def means(self) -> dict[str, float]:
@@ -58,7 +59,8 @@ def score_set(
 ) -> SetScores:
     """Score every view of a set. `lpips` takes render and truth [3, H, W]. Raises UserError."""
     rows: list[dict[str, float]] = []
-    errors: list[Tensor] = []  # of the last three views, each [3, H, W]
+    # Of the last three views, each [3, H, W].
+    errors: list[Tensor] = []
     label = f"scoring {rendered.folder}"
     for number, view in enumerate(track(rendered.views, len(rendered.views), label, quiet=quiet)):
         image, truth = (x.to(device) for x in rendered.pair(view))

@@ -25,7 +25,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-STATE_FILE = VENV / "gaussianhead.json"  # what was installed from what; its presence says that we made .venv
+# What was installed from what; its presence says that we made .venv.
+STATE_FILE = VENV / "gaussianhead.json"
 LOG_FILE = VENV / "install.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 LOCAL_PACKAGES = (ROOT / "submodules/diff-gaussian-rasterization", ROOT / "submodules/simple-knn")
@@ -110,12 +111,14 @@ def make_venv() -> dict:
             f"{VENV} was not made by make: move it away, or install requirements.txt into it yourself"
         )
     check_venv_module()
-    base = getattr(sys, "_base_executable", sys.executable)  # never a venv inside a venv
+    # Never a venv inside a venv.
+    base = getattr(sys, "_base_executable", sys.executable)
     sees_system = torch_version(base) is not None
     print(f"making {VENV.name} with Python {sys.version.split()[0]}", flush=True)
     shutil.rmtree(VENV, ignore_errors=True)
     VENV.mkdir()
-    write_state({})  # from here on it is known as ours, also when this is interrupted
+    # From here on it is known as ours, also when this is interrupted.
+    write_state({})
     options = ["--system-site-packages"] if sees_system else []
     made = subprocess.run([base, "-m", "venv", *options, VENV], capture_output=True, text=True)
     if made.returncode != 0:
@@ -171,14 +174,13 @@ def install_runtime(state: dict, wanted_torch: dict[str, str]) -> None:
     own_constraints.write_text("\n".join(pins) + "\n")
     name = Group.RUNTIME.value
     install(*WHEELS_ONLY, "-r", ROOT / name, "-c", own_constraints, doing=f"{name} with torch {version}")
-    if cuda := torch_cuda():  # NVRTC and the bindings that compile the rasterizer's kernels at first use
+    # NVRTC and the bindings that compile the rasterizer's kernels at first use.
+    if cuda := torch_cuda():
         install(*WHEELS_ONLY, f"cuda-core[cu{cuda}]>=1.0", doing=f"cuda-core for CUDA {cuda}")
     if gpu_driver and not sees_gpu():
+        print(f"note: torch {version} cannot use the GPU (driver {gpu_driver}): all will run on the CPU.")
         print(
-            f"note: torch {version} cannot use the GPU (driver {gpu_driver}): everything will run on the CPU."
-        )
-        print(
-            "      An older driver needs an older CUDA, say make setup TORCH_INDEX=" + CUDA_INDEX, flush=True
+            f"      An older driver needs an older CUDA, say make setup TORCH_INDEX={CUDA_INDEX}", flush=True
         )
 
 
@@ -203,8 +205,9 @@ def install_cpu_torch(spec: str) -> None:
     try:
         install(spec, *options, doing=f"{spec}, CPU build (nvidia-smi finds no GPU)")
     except SetupError:
+        # It was there, and the download broke off.
         if re.search(r"Downloading \S*torch-\S+\.whl \(", LOG_FILE.read_text(encoding="utf-8")):
-            raise  # it was there, and the download broke off
+            raise
         print(f"note: no CPU build of {spec} at {CPU_INDEX}, nor where pip is configured to look.")
         print("      Taking PyPI's: on Linux a CUDA build, about 5 GB on disk. To choose: Ctrl-C, then")
         print("      make setup TORCH_INDEX=... or TORCH_SPEC=...", flush=True)

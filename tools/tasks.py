@@ -33,6 +33,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tools import environment, processes
 from tools.environment import ROOT, Group, SetupError
+from utils import startup
 
 # What the *-offline targets look for before they start: the modules of requirements.txt, without our own.
 RUNTIME_MODULES = ["torch", "numpy", "scipy", "numba", "geoopt", "safetensors", "plyfile", "cv2"]
@@ -110,10 +111,9 @@ def clean(arguments):
 
 def run(command, offline=False):
     """Run one command from the root of the checkout and return its exit status."""
-    # Waiting threads sleep rather than spin: with one of 2 cores kept busy by another program, a forward pass
-    # of the head took 9 to 356 ms spinning and 8 to 14 ms sleeping (demo avatar, 4,454 Gaussians).
-    variables = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    if offline:  # the packages under submodules/ may not be installed
+    variables = {**startup.VARIABLES, **os.environ}
+    if offline:
+        # The packages under submodules/ may not be installed.
         folders = [*map(str, environment.LOCAL_PACKAGES), variables.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     return processes.run(command, cwd=ROOT, env=variables)

@@ -42,8 +42,9 @@ def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], metadata: dict
     # A copy each: safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as partial:
+        # safetensors makes a file that only its owner reads; a new one has what the user's umask asks for.
         partial.touch()
-        permissions = partial.stat().st_mode  # what the user's umask asks for; safetensors sets 0600
+        permissions = partial.stat().st_mode
         try:
             save_file(copies, partial, metadata=header)
         except SafetensorError as error:
@@ -96,7 +97,8 @@ def find_iteration(folder: str | Path, iteration: int | None = None) -> Path:
     found = list_iterations(folder)
     if not found:
         raise UserError(f"{folder}: expected iteration_N.safetensors, found none")
-    if iteration is None or iteration < 0:  # the family writes -1 for "the latest"
+    # The family writes -1 for "the latest".
+    if iteration is None or iteration < 0:
         return iteration_path(folder, found[-1])
     if iteration not in found:
         there = ", ".join(map(str, found))

@@ -14,15 +14,18 @@ from typing import NamedTuple
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-TRAILING_BYTES = 4096  # what cameras and editors may leave behind the end marker of a JPEG
+# Cameras and editors may leave something behind the end marker of a JPEG.
+TRAILING_BYTES = 4096
 PNG_CHANNELS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray + alpha", 6: "RGBA"}
 
 
 class ImageHeader(NamedTuple):
+    """`channels` is "gray", "RGB", "palette", "gray + alpha", "RGBA", "CMYK" or "unknown"; `bits` of each."""
+
     width: int
     height: int
-    channels: str  # "gray", "RGB", "palette", "gray + alpha", "RGBA", "CMYK"
-    bits: int  # per channel
+    channels: str
+    bits: int
 
 
 def read_image_header(path: Path) -> ImageHeader:
@@ -54,9 +57,8 @@ def _png_header(data: bytes) -> ImageHeader:
             raise ValueError("damaged PNG (wrong checksum)")
         if name == b"IHDR":
             width, height = (int.from_bytes(data[position + at : position + at + 4], "big") for at in (8, 12))
-            header = ImageHeader(
-                width, height, PNG_CHANNELS.get(data[position + 17], "unknown"), data[position + 16]
-            )
+            bits, color_type = data[position + 16], data[position + 17]
+            header = ImageHeader(width, height, PNG_CHANNELS.get(color_type, "unknown"), bits)
         if name == b"IEND" and header:
             return header
         position = end
@@ -67,7 +69,8 @@ def _jpeg_header(data: bytes) -> ImageHeader:
     position = len(JPEG_START)
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
+        if marker == 0xFF:
+            # A fill byte.
             position += 1
         elif marker in JPEG_FRAME_MARKERS:
             bits, height, width = data[position + 4], *_two_shorts(data, position + 5)

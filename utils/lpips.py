@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from utils.vgg import Vgg16, load_weights_
 
-CHANNELS = (64, 128, 256, 512, 512)  # of relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
-MINIMUM_SIZE = 16  # pixels; four poolings
-_SHIFT = (-0.030, -0.088, -0.188)  # of images in [-1, 1], per channel
+# Channels of relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3.
+CHANNELS = (64, 128, 256, 512, 512)
+# Four poolings make one of so many pixels.
+MINIMUM_SIZE = 16
+# For the channels of images in [-1, 1].
+_SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 

@@ -6,7 +6,8 @@ The border of the image is no border of the mask: a person cut off by it is not 
 import cv2
 import numpy as np
 
-REFERENCE_WIDTH = 512  # radii are told in pixels of an image of this width
+# Radii are told in pixels of an image of this width.
+REFERENCE_WIDTH = 512
 
 
 def scaled_radius(radius: float, width: int) -> float:
@@ -24,7 +25,8 @@ def dilated(mask: np.ndarray, radius: float) -> np.ndarray:
     return _distance_to(mask) <= radius
 
 
-def _distance_to(mask: np.ndarray) -> np.ndarray:  # [H, W] float32, between pixel centres
+def _distance_to(mask: np.ndarray) -> np.ndarray:
+    """Distance [H, W] (float32) of each pixel's centre to the nearest centre in the mask."""
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -49,19 +49,11 @@ def save_ply(
         found = tuple(getattr(splats, name).shape)
         if found != shape:
             raise ValueError(f"{name}: expected shape {list(shape)}, got {list(found)}")
-    values = torch.cat(
-        (
-            splats.means,
-            torch.zeros_like(splats.means),  # normals
-            splats.sh_dc,
-            splats.sh_rest.transpose(1, 2).reshape(num_splats, 3 * num_rest),  # [N, 3, S - 1]: by channel
-            splats.opacity_logits[:, None],
-            splats.log_scales,
-            splats.rotations,
-        ),
-        dim=1,
-    )
-    rows = values.detach().cpu().numpy().astype("<f4")
+    normals = torch.zeros_like(splats.means)
+    by_channel = splats.sh_rest.transpose(1, 2).reshape(num_splats, 3 * num_rest)  # [N, 3 (S - 1)]
+    logits = splats.opacity_logits[:, None]
+    columns = (splats.means, normals, splats.sh_dc, by_channel, logits, splats.log_scales, splats.rotations)
+    rows = torch.cat(columns, dim=1).detach().cpu().numpy().astype("<f4")
     _write(path, rows.view([(name, "<f4") for name in _property_names(num_rest)])[:, 0])
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from utils.metrics import Scores, ssim_map
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+# ITU-R BT.601.
+LUMA = (0.299, 0.587, 0.114)
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ from utils.spherical_harmonics import degree_of, sh_bases
 # squared length 16 / (4 pi) = 1.3 in any direction: 1 % of the pull of the data, where the data says
 # anything.
 RIDGE = 0.01
-_CHUNK = 16384  # Gaussians solved at once: 16 x 16 float64 systems, 34 MB
+# So many Gaussians are solved at once: 16 x 16 float64 systems, 34 MB.
+_CHUNK = 16384
 
 
 class DecodedSplats(Protocol):
@@ -55,19 +56,12 @@ def bake_sh(
         raise ValueError(f"expected splats for each camera, got {len(splats_per_camera)} for {len(cameras)}")
     num_splats = splats_per_camera[0].sh.shape[0]
     chunks = [slice(start, start + _CHUNK) for start in range(0, num_splats, _CHUNK)]
-    baked = [
-        _bake_chunk(
-            torch.stack([splats.sh[rows] for splats in splats_per_camera]),
-            torch.stack(
-                [
-                    _directions(splats.means[rows], camera.center)
-                    for splats, camera in zip(splats_per_camera, cameras, strict=True)
-                ]
-            ),
-            ridge,
-        )
-        for rows in chunks
-    ]
+    views = list(zip(splats_per_camera, cameras, strict=True))
+    baked = []
+    for rows in chunks:
+        sh = torch.stack([splats.sh[rows] for splats, _ in views])  # [V, n, S, 3]
+        directions = [_directions(splats.means[rows], camera.center) for splats, camera in views]
+        baked.append(_bake_chunk(sh, torch.stack(directions), ridge))
     return torch.cat(baked) if baked else splats_per_camera[0].sh.clone()
 
 

@@ -14,7 +14,7 @@ MAX_DEGREE = 3
 
 _C0 = math.sqrt(1 / (4 * math.pi))
 _C1 = math.sqrt(3 / (4 * math.pi))
-_C2_PAIR = math.sqrt(15 / (4 * math.pi))  # xy, yz, xz
+_C2_PAIR = math.sqrt(15 / (4 * math.pi))
 _C2_ZERO = math.sqrt(5 / (16 * math.pi))
 _C2_SQUARE = math.sqrt(15 / (16 * math.pi))
 _C3_OUTER = math.sqrt(35 / (32 * math.pi))

@@ -4,6 +4,7 @@ import json
 
 import cv2
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks import curves
 
@@ -22,6 +23,33 @@ def test_each_title_gets_the_held_out_curves_of_its_runs(tmp_path):
     panels = curves.panels_of(["obama, only head", first, second, "another", second])
     assert panels["obama, only head"] == [("best", [2, 4], [21.5, 22.5]), ("best", [3], [25])]
     assert panels["another"] == [("best", [3], [25])]
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """Axes of the figure that is saved, by title."""
+    saved = {}
+    save = Figure.savefig
+
+    def recording(figure, *args, **options):
+        saved.update((axes.get_title(), axes) for axes in figure.axes)
+        return save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", recording)
+    return saved
+
+
+def test_curves_go_through_the_scores_and_the_published_code_is_beside_them(tmp_path, panels):
+    run = write_run(tmp_path / "a", [("test", 2, 21.5), ("test", 4, 22.5)])
+    curves.main([str(tmp_path / "x.jpg"), "obama, only head", run, "another", run, "--lowest", "20"])
+    published = [[5_000 / 27, 27.3], [5_800 / 27, 26.5]]
+    for title, others in (("obama, only head", [published]), ("another", [])):
+        lines = [line.get_xydata().tolist() for line in panels[title].lines]
+        assert lines == [[[2, 21.5], [4, 22.5]], *others]
+        assert panels[title].get_ylim()[0] == 20
+    labels = [text.get_text() for text in panels["obama, only head"].get_legend().get_texts()]
+    assert labels == ["best: 22.5 dB", "published code, best: 27.3 dB"]
+    assert cv2.imread(str(tmp_path / "x.jpg")) is not None
 
 
 def test_a_picture_with_a_panel_for_each_title_is_written(tmp_path):

@@ -5,6 +5,7 @@ import shlex
 import statistics
 from pathlib import Path
 
+import cv2
 import pytest
 
 from arguments import parse_train_args
@@ -20,6 +21,13 @@ def clip(tmp_path):
     return write_clip(tmp_path / "clip")
 
 
+def mean_psnr(folder):
+    """The mean over the pairs of pictures in a folder, by OpenCV."""
+    names = [path.name for path in (folder / "renders").iterdir()]
+    pairs = [[cv2.imread(str(folder / kind / name)) for kind in ("renders", "gt")] for name in names]
+    return statistics.fmean(cv2.PSNR(image, truth) for image, truth in pairs)
+
+
 def test_a_row_is_trained_rendered_and_scored_once(tmp_path, capsys):
     clip = write_clip(tmp_path / "clip", num_frames=12)
     arguments = ["--clips", str(clip), "--only", "head", "--seeds", "3", "--out", str(tmp_path / "out")]
@@ -28,7 +36,12 @@ def test_a_row_is_trained_rendered_and_scored_once(tmp_path, capsys):
     folder = tmp_path / "out" / "main"
     (run,) = json.loads((folder / "results.json").read_text())["runs"]
     assert (run["clip"], run["row"], run["seed"]) == ("clip", "head", 3)
-    assert run["psnr"] > 0 and run["head_psnr"] > 0 and run["minutes"] > 0
+    written = folder / "clip" / "head" / "seed_3"
+    assert run["psnr"] == pytest.approx(mean_psnr(written / "test" / "ours_10"), rel=1e-5)
+    views = json.loads((written / "test" / "ours_10" / "metrics.json").read_text())["scores"]["per_view"]
+    assert run["head_psnr"] == pytest.approx(statistics.fmean(view["head_psnr"] for view in views))
+    seconds = json.loads((written / "eval" / "curves.json").read_text())["evaluations"][-1]["seconds"]
+    assert run["minutes"] == seconds / 60 > 0
     first = capsys.readouterr()
     assert "[1/1] clip head seed 3: PSNR" in first.out
     assert (folder / "results.md").read_text().strip() in first.out
@@ -38,11 +51,14 @@ def test_a_row_is_trained_rendered_and_scored_once(tmp_path, capsys):
 
 
 class Commands:
-    """Stands in for processes.run: notes every command and leaves the files that are read afterwards."""
+    """Stands in for processes.run: notes every command and leaves the files that are read afterwards.
+
+    The command that has the words `failing` fails.
+    """
 
     def __init__(self):
         self.seen = []
-        self.failing = ""  # the command that has this word fails
+        self.failing = ""
 
     def __call__(self, words, stdout, **options):
         words = [str(word) for word in words]

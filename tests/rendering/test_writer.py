@@ -1,6 +1,7 @@
 import json
 import math
 
+import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from rendering.writer import RenderWriter
 from utils.errors import UserError
-from utils.images import read_png, to_uint8
+from utils.images import read_png, side_by_side, to_uint8, with_label
 
 
 def _views(num, height=33, width=40):
@@ -20,10 +21,10 @@ def _views(num, height=33, width=40):
         yield i, image, truth, alpha * (2 + 0.1 * i), alpha
 
 
-def _num_frames_and_size(path):
+def _film(path):
     reader = imageio_ffmpeg.read_frames(str(path))
-    size = next(reader)["size"]
-    return sum(1 for _ in reader), size
+    width, height = next(reader)["size"]
+    return [np.frombuffer(data, np.uint8).reshape(height, width, 3) for data in reader]
 
 
 def test_a_set_with_truth_is_written_to_the_familys_folders(tmp_path):
@@ -34,10 +35,37 @@ def test_a_set_with_truth_is_written_to_the_familys_folders(tmp_path):
     for i, image, truth, _, _ in views:
         assert np.array_equal(read_png(tmp_path / "ours_7" / "renders" / f"{i:05d}.png"), to_uint8(image))
         assert np.array_equal(read_png(tmp_path / "ours_7" / "gt" / f"{i:05d}.png"), to_uint8(truth))
-        assert read_png(tmp_path / "ours_7" / "depth" / f"{i:05d}.png").shape == (33, 40, 3)
-    num_frames, (width, height) = _num_frames_and_size(tmp_path / "ours_7" / "video.mp4")
-    assert num_frames == 3
-    assert width == 2 * 40 and height >= 33
+    assert len(_film(tmp_path / "ours_7" / "video.mp4")) == 3
+
+
+def test_depth_has_the_colours_of_the_first_views_range(tmp_path):
+    """A ramp, and two flat views that lie within it; all of them a tenth grey, since alpha is 0.9."""
+    views = list(_views(3))
+    ramp = torch.linspace(1.5, 2.5, 40).expand(33, 40)
+    with RenderWriter(tmp_path, split="novel_view", iteration=7) as writer:
+        for i, image, _, depth, alpha in views:
+            writer.write(i, image, None, ramp * alpha if i == 0 else depth, alpha)
+    limits = np.quantile(ramp.numpy(), [0.01, 0.99])
+    for i, distances in enumerate((ramp.numpy(), np.full((33, 40), 2.1), np.full((33, 40), 2.2))):
+        nearness = np.clip((limits[1] - distances) / (limits[1] - limits[0]), 0, 1)
+        colors = cv2.applyColorMap(np.round(255 * nearness).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+        found = read_png(tmp_path / "depth" / f"{i:05d}.png")
+        # A neighbouring entry of the colour map is up to 8 levels off.
+        np.testing.assert_allclose(found, 0.9 * colors + 0.1 * 128, atol=8)
+
+
+def test_the_film_shows_truth_beside_render_under_their_labels(tmp_path):
+    y, x = torch.meshgrid(torch.linspace(0, 1, 32), torch.linspace(0, 1, 40), indexing="ij")
+    truth = torch.stack([0.2 + 0.6 * x, 0.5 * y, 0.3 + 0 * x])
+    image = torch.stack([0.8 - 0.6 * x, 0.3 + 0 * x, 0.5 * y])
+    with RenderWriter(tmp_path, split="test", iteration=7) as writer:
+        writer.write(0, image, truth, torch.ones(32, 40), torch.ones(32, 40))
+    (frame,) = _film(tmp_path / "video.mp4")
+    expected = [with_label(to_uint8(truth), "truth"), with_label(to_uint8(image), "render")]
+    # At the seams a colour sample is shared by both sides.
+    difference = np.abs(frame.astype(int) - side_by_side(expected))
+    assert difference.mean() < 3
+    assert np.median(difference) <= 2
 
 
 def test_metrics_hold_every_view_and_their_means(tmp_path):
@@ -76,7 +104,7 @@ def test_novel_views_have_no_truth_and_no_metrics(tmp_path):
             assert writer.write(i, image, None, depth, alpha) is None
     assert writer.means() is None
     assert not (tmp_path / "gt").exists() and not (tmp_path / "metrics.json").exists()
-    assert _num_frames_and_size(tmp_path / "video.mp4") == (2, (40, 34))
+    assert [frame.shape for frame in _film(tmp_path / "video.mp4")] == [(34, 40, 3)] * 2
 
 
 def test_an_earlier_set_is_removed_and_other_files_stay(tmp_path):
@@ -99,7 +127,8 @@ def test_an_interrupted_set_has_neither_video_nor_metrics(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "depth").touch()  # a file where a folder should be
+    # A file where a folder should be.
+    (tmp_path / "depth").touch()
     with (
         pytest.raises(UserError, match=r"depth.00000\.png: cannot be written"),
         RenderWriter(tmp_path, split="test", iteration=1) as writer,

@@ -13,7 +13,8 @@ def make_camera(yaw=0.0, **changes):
     return Camera.from_camera_to_world(camera_to_world(yaw), **values)
 
 
-def project(camera, point):  # pixels and depth of a world point, the textbook way
+def project(camera, point):
+    """Pixels and depth of a world point, the textbook way."""
     x, y, z, _ = (camera.world_to_camera.double() @ torch.tensor([*point, 1.0], dtype=torch.float64)).tolist()
     return np.array([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy]), z
 
@@ -23,8 +24,9 @@ def test_the_head_lies_in_front_at_the_principal_point_with_y_up_going_up_in_the
     pixel, depth = project(camera, [0, 0, 0])
     np.testing.assert_allclose(pixel, [17, 11], atol=1e-6)
     assert depth == pytest.approx(3.0)
-    assert project(camera, [0.1, 0, 0])[0][0] > 17  # world x is right in the image of a camera on +z
-    assert project(camera, [0, 0.1, 0])[0][1] < 11  # world y is up
+    # World x is right in the image of a camera on +z, and world y is up.
+    assert project(camera, [0.1, 0, 0])[0][0] > 17
+    assert project(camera, [0, 0.1, 0])[0][1] < 11
 
 
 def test_center_is_the_position_of_the_pose():
@@ -65,9 +67,11 @@ def test_swing_orbits_the_y_axis_smoothly_and_closes():
     assert yaw.max().item() == pytest.approx(30, abs=1e-3)
     assert yaw.argmax() == 10
     assert yaw.min().item() == pytest.approx(-30, abs=1e-3)
+    # No jump, the one from last to first included.
     steps = torch.cat([yaw, yaw[:1]]).diff().abs()
-    assert steps.max() < 30 * 2 * math.pi / 40 * 1.01  # no jump, the one from last to first included
-    for view in path:  # still looking at the head, with the same lens
+    assert steps.max() < 30 * 2 * math.pi / 40 * 1.01
+    # Still looking at the head, with the same lens.
+    for view in path:
         np.testing.assert_allclose(project(view, [0, 0, 0])[0], [17, 11], atol=1e-4)
 
 

@@ -36,14 +36,16 @@ def decoded(monkeypatch):
     return ids
 
 
-def stored(root, image_id):  # the files, read independently
+def stored(root, image_id):
+    """Image, matte and head of a frame, read independently."""
     image = cv2.imread(str(root / "ori_imgs" / f"{image_id}.png"))[..., ::-1] / 255
     matte = cv2.imread(str(root / "mask" / f"{image_id + 1}.png"), cv2.IMREAD_GRAYSCALE) / 255
     parsing = cv2.imread(str(root / "parsing" / f"{image_id}.png"))[..., ::-1]
     return image, matte, (parsing == (0, 0, 255)).all(axis=-1)
 
 
-HALF_A_LEVEL = 0.5 / 255 + 1e-6  # frames are kept in 8 bits
+# Frames are kept in 8 bits.
+HALF_A_LEVEL = 0.5 / 255 + 1e-6
 
 
 @pytest.mark.parametrize("background", [(0, 0, 0), (1, 1, 1), (0.2, 0.5, 0.9)])
@@ -54,7 +56,6 @@ def test_frames_are_composited_on_the_background(root, clip, background, only_he
     alpha = matte * head if only_head else matte
     expected = image * alpha[..., None] + np.array(background) * (1 - alpha[..., None])
     assert (frame.index, frame.image_id) == (7, 7)
-    assert frame.image.shape == (3, 24, 32)
     np.testing.assert_allclose(frame.image.permute(1, 2, 0), expected, atol=HALF_A_LEVEL)
     np.testing.assert_allclose(frame.matte, alpha, atol=1e-6)
     np.testing.assert_allclose(frame.expression, clip.frames[7].expression)
@@ -70,12 +71,14 @@ def test_resizing_averages_the_composited_image_over_areas(root, clip):
 
 
 def test_the_outline_takes_no_colour_from_the_old_background():
+    # The left half is the person; the old background is black.
     rgb = np.zeros((4, 4, 3), np.uint8)
-    rgb[:, :2] = 200  # person; the old background is black
+    rgb[:, :2] = 200
     alpha = np.zeros((4, 4), np.uint8)
     alpha[:, :2] = 255
+    # The mean of 200 and 255, of 255 and 0.
     shrunk = composite(rgb, alpha, np.ones(3), (1, 1))
-    np.testing.assert_array_equal(shrunk[0, 0], [228, 228, 228, 128])  # mean of 200 and 255, of 255 and 0
+    np.testing.assert_array_equal(shrunk[0, 0], [228, 228, 228, 128])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,8 @@ def test_waiting_frames_are_bounded(clip):
 def test_a_damaged_frame_ends_in_a_user_error_also_from_a_thread(tmp_path):
     root = write_clip(tmp_path / "clip", 3)
     clip = read_clip(root)
-    (root / "ori_imgs" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")  # damaged after it was checked
+    # Damaged after it was checked.
+    (root / "ori_imgs" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     frames = FrameDataset(clip, range(3))
     frames.prefetch([0, 1])
     assert frames[0].index == 0
@@ -164,7 +168,8 @@ def test_a_damaged_frame_ends_in_a_user_error_also_from_a_thread(tmp_path):
 def test_positions_end(clip):
     frames = FrameDataset(clip, [1, 2])
     assert len(frames) == 2
-    assert [frame.index for frame in frames] == [1, 2]  # ends with IndexError, as a list does
+    # Ends with IndexError, as a list does.
+    assert [frame.index for frame in frames] == [1, 2]
     with pytest.raises(IndexError):
         frames[2]
 

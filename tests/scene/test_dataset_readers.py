@@ -68,7 +68,10 @@ def test_jpg_frames_any_expression_length_and_missing_names_are_fine(tmp_path):
     with edited_json(root) as document:
         del document["exp_names"]
     clip = read_clip(root)
-    assert clip.frames[0].expression.shape == (100,)
+    document = json.loads((root / "transforms.json").read_text())
+    for record, entry in zip(clip.frames, document["frames"], strict=True):
+        np.testing.assert_array_equal(record.expression, np.float32(entry["exp_ori"]))
+    assert len(clip.frames[0].expression) == 100
     assert clip.expression_names is None
     assert clip.frames[0].image_path.suffix == ".jpg"
 
@@ -291,7 +294,8 @@ def test_masks_and_parsing_maps_of_the_wrong_kind_are_refused(root, capsys):
 
 def test_masks_and_parsing_maps_that_select_nothing_are_refused(root, capsys):
     mask, parsing = root / "mask" / "1.png", root / "parsing" / "0.png"
-    cv2.imwrite(str(parsing), cv2.imread(str(parsing))[..., ::-1])  # red head: channels swapped
+    # A red head: the channels are swapped.
+    cv2.imwrite(str(parsing), cv2.imread(str(parsing))[..., ::-1])
     assert f"{parsing}: no pixel is pure blue" in refusal(root, capsys, only_head=True)
     cv2.imwrite(str(mask), np.zeros((24, 32), np.uint8))
     assert f"{mask}: all zero" in refusal(root, capsys)

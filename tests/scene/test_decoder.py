@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -14,10 +15,25 @@ def unit(n: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
-def test_sizes_follow_the_sh_degree(degree):
-    decoded = make_decoder(degree)(torch.randn(4, 8), unit(4), degree)
-    assert decoded.sh.shape == (4, (degree + 1) ** 2, 3)
-    assert decoded.opacity_logit.shape == (4,)
+def test_decoding_is_that_of_two_networks_written_out_in_numpy(degree):
+    decoder, features, directions = make_decoder(degree), torch.randn(4, 8), unit(4)
+    if degree:
+        torch.nn.init.normal_(decoder.sh_rest_head.weight)
+        torch.nn.init.normal_(decoder.sh_rest_head.bias)
+    weights = {name: value.double().numpy() for name, value in decoder.state_dict().items()}
+
+    def layer(name, values):
+        return values @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    logit, geometry = np.split(
+        layer("geometry_head", layer("geometry", features.double().numpy()).clip(0)), [1], axis=1
+    )
+    hidden = layer("color", np.concatenate([geometry, directions.double().numpy()], axis=1)).clip(0)
+    heads = ["sh_dc_head", "sh_rest_head"] if degree else ["sh_dc_head"]
+    sh = np.concatenate([layer(head, hidden) for head in heads], axis=1).reshape(4, (degree + 1) ** 2, 3)
+    decoded = decoder(features, directions, degree)
+    np.testing.assert_allclose(decoded.opacity_logit.detach(), logit[:, 0], atol=1e-6)
+    np.testing.assert_allclose(decoded.sh.detach(), sh, atol=1e-5)
 
 
 def test_active_degree_takes_the_first_bases_of_the_full_one():
@@ -54,6 +70,7 @@ def test_colour_is_not_linear_in_the_view_direction():
 def test_initial_opacity_is_a_tenth():
     torch.manual_seed(0)
     decoder = HierarchicalDecoder()
-    features = 0.027 + 0.01 * torch.randn(100, 32)  # what a fresh tri-plane gives: 0.3^3
+    # A fresh tri-plane gives about 0.3^3.
+    features = 0.027 + 0.01 * torch.randn(100, 32)
     opacity = torch.sigmoid(decoder(features, unit(100), 3).opacity_logit)
     assert (opacity - 0.1).abs().max() < 0.05

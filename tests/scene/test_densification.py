@@ -14,8 +14,9 @@ from tests.scene.heads import (
 )
 from utils.errors import UserError
 
-SMALL = torch.log(torch.tensor(0.5 * 0.01 * HALF_SIDE))  # below percent_dense of the extent: cloned
-LARGE = torch.log(torch.tensor(5 * 0.01 * HALF_SIDE))  # above: split
+# Below percent_dense of the extent a Gaussian is cloned, above it is split.
+SMALL = torch.log(torch.tensor(0.5 * 0.01 * HALF_SIDE))
+LARGE = torch.log(torch.tensor(5 * 0.01 * HALF_SIDE))
 
 
 def make(num_gaussians=8, **params):
@@ -79,8 +80,9 @@ def test_large_gaussian_with_large_gradient_is_replaced_by_two_smaller_ones():
 def test_split_children_follow_the_shape_of_their_parent():
     head, densifier = make(2)
     with torch.no_grad():
+        # A needle along its x axis, which the rotation turns to y.
         head.gaussians.log_scale[0] = torch.tensor([LARGE, -20.0, -20.0])
-        head.gaussians.rotation[0] = torch.tensor([2**0.5 / 2, 0, 0, 2**0.5 / 2])  # x axis -> y axis
+        head.gaussians.rotation[0] = torch.tensor([2**0.5 / 2, 0, 0, 2**0.5 / 2])
     center = head.gaussians.xyz.detach()[0].clone()
     set_gradient(densifier, 0)
     densifier.densify_(1_000)
@@ -95,8 +97,9 @@ def test_gaussian_that_no_expression_shows_is_pruned_and_one_that_some_did_is_ke
     stats = densifier._fresh_stats()
     densifier.stats = stats
     shut, opened = torch.full((8,), 0.5), torch.full((8,), 0.5)
-    shut[[2, 5]] = 0.001  # two are invisible while the mouth is shut
-    opened[2] = 0.001  # one of them always
+    # Two are invisible while the mouth is shut, one of them always.
+    shut[[2, 5]] = 0.001
+    opened[2] = 0.001
     for opacities in (opened, shut):
         stats.observe_(torch.ones(8, dtype=torch.int32), torch.zeros(8, 3), opacities)
     change = densifier.densify_(1_000)
@@ -106,8 +109,9 @@ def test_gaussian_that_no_expression_shows_is_pruned_and_one_that_some_did_is_ke
 
 def test_a_head_that_would_vanish_stops_the_run_with_one_line():
     densifier = make_densifier(make_optimizer(make_head(9)))
+    # Nothing was seen: every largest opacity is 0.
     with pytest.raises(UserError, match="iteration 600: no Gaussian is left"):
-        densifier.densify_(600)  # nothing was seen: every largest opacity is 0
+        densifier.densify_(600)
 
 
 def test_size_pruning_begins_after_the_first_reset():
@@ -136,9 +140,8 @@ def test_limit_on_the_number_takes_the_largest_gradients(budget):
     change = densifier.densify_(1_000)
     assert change.num_gaussians == 8 + budget
     expected = before[[1, 3, 5][:budget]]
-    assert {tuple(x) for x in head.gaussians.xyz.detach()[8:].tolist()} == {
-        tuple(x) for x in expected.tolist()
-    }
+    found = head.gaussians.xyz.detach()[8:]
+    assert sorted(found.tolist()) == sorted(expected.tolist())
 
 
 def test_reset_lowers_the_decoded_opacity_and_nothing_else(camera):
@@ -201,7 +204,8 @@ def test_norms_stay_one_over_a_thousand_steps_with_densification_in_between():
 def test_fresh_gaussians_draw_new_rotations_where_asked_and_survivors_keep_theirs():
     head, densifier = make(fresh_tau=True)
     before = head.gaussians.tau.detach().clone()
-    densifier.densify_(900)  # nobody is fresh
+    # Nobody is fresh.
+    densifier.densify_(900)
     assert torch.equal(head.gaussians.tau.detach(), before)
     set_gradient(densifier, [1])
     assert densifier.densify_(1_000).num_cloned == 1

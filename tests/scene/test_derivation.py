@@ -6,15 +6,14 @@ from scene.derivation import derive, initial_tau
 
 def test_derive_rotates_as_scipy_does():
     generator = torch.Generator().manual_seed(1)
-    tau = torch.nn.functional.normalize(
-        torch.randn(6, 4, 4, generator=generator, dtype=torch.float64), dim=-1
-    )
+    tau = torch.randn(6, 4, 4, generator=generator, dtype=torch.float64)
+    tau = torch.nn.functional.normalize(tau, dim=-1)
     xyz = torch.randn(6, 3, generator=generator, dtype=torch.float64)
-    derived = derive(xyz, tau)
-    assert derived.shape == (6, 4, 3)
+    derived = derive(xyz, tau)  # [6, 4, 3]
     for n in range(6):
         for k in range(4):
-            rotation = Rotation.from_quat(tau[n, k].numpy()[[1, 2, 3, 0]])  # scipy has the real part last
+            # scipy has the real part last.
+            rotation = Rotation.from_quat(tau[n, k].numpy()[[1, 2, 3, 0]])
             torch.testing.assert_close(derived[n, k], torch.from_numpy(rotation.apply(xyz[n].numpy())))
 
 

@@ -104,7 +104,11 @@ def test_survivors_keep_their_moments_and_fresh_rows_start_with_none():
             assert torch.equal(state[key][:3], before[name][key][rows[:3]])
             assert state[key][:3].abs().sum() > 0
             assert state[key][3].abs().sum() == 0
-    step_on_random_loss(head, optimizer, seed=9)  # the new parameters are the ones that are optimised
+    # The new parameters are the ones that are optimised.
+    gathered = {name: value.detach().clone() for name, value in head.gaussians.named_parameters()}
+    step_on_random_loss(head, optimizer, seed=9)
+    for name, value in head.gaussians.named_parameters():
+        assert not torch.equal(value.detach(), gathered[name]), name
 
 
 def test_clone_inherits_tau():

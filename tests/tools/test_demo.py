@@ -39,7 +39,8 @@ def test_trains_then_renders_held_out_frames_then_a_swing(run_demo, tmp_path):
     assert run_demo("--minutes", "4", "--device", "cpu") == 0
     train, *render = (tmp_path / "calls.txt").read_text().splitlines()
     assert train.startswith("train.py -s data/demo -m output/demo --eval -w --preset quick --max_minutes")
-    assert "--overwrite" in train  # so that it can be run again
+    # So that it can be run again.
+    assert "--overwrite" in train
     assert render == [
         "render.py -m output/demo --skip_train --device cpu",
         "render.py -m output/demo --novel_view --device cpu",

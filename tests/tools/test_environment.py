@@ -12,15 +12,18 @@ DOWNLOAD_STARTED = (
 
 
 class Machine:
-    """A checkout in a folder of its own, with a pip that only writes down what it is asked for."""
+    """A checkout in a folder of its own, with a pip that only writes down what it is asked for.
+
+    `torch` and `cuda` (its major version) are .venv's; a call that has the word `fails_on` fails.
+    """
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
-        self.torch: str | None = None  # in .venv
+        self.torch: str | None = None
         self.system_torch: str | None = None
         self.driver: str | None = None
-        self.cuda: str | None = None  # major version of .venv's torch
-        self.fails_on: str | None = None  # a word; a call that has it fails
+        self.cuda: str | None = None
+        self.fails_on: str | None = None
         self.pip_says = ""
 
     def install(self, *arguments, doing):
@@ -91,7 +94,8 @@ def test_second_run_installs_nothing(machine):
     environment.ensure(Group.RUNTIME, Group.DEVELOPMENT)
     num_calls = len(machine.calls)
     assert environment.ensure(Group.RUNTIME, Group.DEVELOPMENT) == environment.interpreter(environment.VENV)
-    assert num_calls == len(machine.calls) == 3  # torch, requirements.txt, requirements-dev.txt
+    # torch, requirements.txt, requirements-dev.txt.
+    assert num_calls == len(machine.calls) == 3
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt", "submodules/a/pyproject.toml"])
@@ -111,7 +115,8 @@ def test_an_installation_that_failed_is_tried_again(machine):
     machine.calls.clear()
     machine.fails_on = None
     environment.ensure(Group.RUNTIME)
-    assert [call[:2] for call in machine.calls] == [["--only-binary=:all:", "-r"]]  # torch was in already
+    # torch was in already.
+    assert [call[:2] for call in machine.calls] == [["--only-binary=:all:", "-r"]]
 
 
 def test_linter_needs_no_torch(machine):

@@ -30,7 +30,8 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path, error, raised):
 
 
 def test_text_keeps_the_bytes_of_names_in_other_encodings(tmp_path):
-    name = os.fsdecode(b"\xb2\xe2\xca\xd4")  # GBK
+    # GBK.
+    name = os.fsdecode(b"\xb2\xe2\xca\xd4")
     write_text(tmp_path / "log", f"{name} ü\n")
     assert (tmp_path / "log").read_bytes() == b"\xb2\xe2\xca\xd4 \xc3\xbc\n"
 

@@ -27,7 +27,7 @@ def test_progressive_jpeg_and_deep_png_are_read(tmp_path):
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_every_truncation_is_found(tmp_path, name):
     data = write(tmp_path / name).read_bytes()
-    for length in [0, 1, 5, 30, len(data) // 2, len(data) - 12, len(data) - 1]:
+    for length in range(len(data)):
         (tmp_path / name).write_bytes(data[:length])
         with pytest.raises(ValueError, match=r"truncated|damaged|empty|neither"):
             read_image_header(tmp_path / name)

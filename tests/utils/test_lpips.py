@@ -6,7 +6,8 @@ from tests.vgg16 import vgg16_features
 from utils.errors import UserError
 from utils.lpips import CHANNELS, Lpips
 
-ENDS = (3, 8, 15, 22, 29)  # relu1_2 relu2_2 relu3_3 relu4_3 relu5_3 in torchvision's `features`
+# relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 in torchvision's `features`.
+ENDS = (3, 8, 15, 22, 29)
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,8 @@ def test_points_are_written_with_normals_and_grey_colours(tmp_path):
     vertices = PlyData.read(str(tmp_path / "input.ply"))["vertex"]
     assert [p.name for p in vertices.properties] == ["x", "y", "z", "nx", "ny", "nz", "red", "green", "blue"]
     assert np.array_equal(np.stack([vertices[axis] for axis in "xyz"], axis=1), points.numpy())
-    assert vertices["red"].tolist() == [128] * 6
+    for name, value in [("nx", 0), ("ny", 0), ("nz", 0), ("red", 128), ("green", 128), ("blue", 128)]:
+        assert vertices[name].tolist() == [value] * 6
 
 
 def test_wrong_shape_is_named(tmp_path):

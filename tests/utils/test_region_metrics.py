@@ -1,12 +1,13 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from utils import metrics, region_metrics
-from utils.region_metrics import flicker, laplacian, mean_absolute_error, score_regions, sharpness
+from utils import metrics
+from utils.region_metrics import flicker, grey, laplacian, mean_absolute_error, score_regions, sharpness
 
 EVERYWHERE = torch.ones(20, 25, dtype=torch.bool)
 
@@ -90,7 +91,8 @@ def test_sharpness_looks_at_its_region_only():
     left = torch.zeros_like(EVERYWHERE)
     left[:, :10] = True
     blurred_right = torch.where(left, truth, _blurred(truth))
-    inner_left = left.roll(-1, dims=1) & left  # the Laplacian of the last column reaches across
+    # The Laplacian of the last column reaches across.
+    inner_left = left.roll(-1, dims=1) & left
     assert sharpness(blurred_right, truth, inner_left) == 1
     assert sharpness(blurred_right, truth, ~left) < 0.5
 
@@ -101,8 +103,11 @@ def test_sharpness_beside_a_flat_truth_or_nowhere_is_undefined():
     assert math.isnan(sharpness(image, truth, ~EVERYWHERE))
 
 
-def test_grey_weights_sum_to_one():
-    assert sum(region_metrics.LUMA) == pytest.approx(1)
+def test_grey_is_that_of_opencv():
+    image, _ = _images()
+    pixels = image.permute(1, 2, 0).float().contiguous().numpy()
+    expected = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    np.testing.assert_allclose(grey(image).numpy(), expected, atol=1e-6)
 
 
 def test_background_error_counts_the_region_only():

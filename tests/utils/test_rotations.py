@@ -4,7 +4,13 @@ import torch
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from utils.rotations import quaternion_multiply, quaternion_to_matrix, rigid_motion, sample_unit_quaternions
+from utils.rotations import (
+    matrix_to_quaternion,
+    quaternion_multiply,
+    quaternion_to_matrix,
+    rigid_motion,
+    sample_unit_quaternions,
+)
 
 
 def _random_quaternions(num, seed=0):
@@ -12,7 +18,8 @@ def _random_quaternions(num, seed=0):
 
 
 def _scipy(quaternions):
-    return Rotation.from_quat(quaternions.roll(-1, dims=-1).numpy())  # scipy stores xyzw
+    # scipy stores xyzw.
+    return Rotation.from_quat(quaternions.roll(-1, dims=-1).numpy())
 
 
 def test_matrix_agrees_with_scipy_for_quaternions_of_any_length():
@@ -52,9 +59,19 @@ def test_product_rotates_by_the_second_and_then_by_the_first():
 
 def test_product_length_is_the_product_of_lengths_and_shapes_broadcast():
     first, second = _random_quaternions(6, seed=1)[:, None], _random_quaternions(5, seed=2)
-    product = quaternion_multiply(first, second)
-    assert product.shape == (6, 5, 4)
+    product = quaternion_multiply(first, second)  # [6, 5, 4]
     torch.testing.assert_close(product.norm(dim=-1), first.norm(dim=-1) * second.norm(dim=-1))
+    for i in range(6):
+        for j in range(5):
+            assert torch.equal(product[i, j], quaternion_multiply(first[i, 0], second[j]))
+
+
+def test_quaternion_of_a_matrix_agrees_with_scipy_and_comes_back():
+    for matrix in quaternion_to_matrix(_random_quaternions(20)):
+        quaternion = matrix_to_quaternion(matrix)
+        expected = torch.from_numpy(Rotation.from_matrix(matrix.numpy()).as_quat(canonical=True)).roll(1)
+        torch.testing.assert_close(quaternion, expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(quaternion_to_matrix(quaternion), matrix, rtol=0, atol=1e-12)
 
 
 def test_samples_are_unit_and_follow_the_uniform_law_of_the_sphere():

@@ -90,13 +90,12 @@ def test_a_colour_that_is_linear_in_the_direction_is_found():
     torch.testing.assert_close(bake_sh(shown, cameras, ridge=1e-8), truth, rtol=0, atol=1e-4)
 
 
-def test_one_camera_and_parallel_directions_stay_finite_and_near_the_mean():
+def test_from_a_single_direction_the_mean_comes_back():
     decoded, cameras = _scene(num_views=2)
     same = [cameras[0], cameras[0]]
     baked = bake_sh(decoded, same)
     mean = torch.stack([splats.sh for splats in decoded]).mean(dim=0)
-    assert torch.isfinite(baked).all()
-    # From one direction the best constant colour is that of the mean.
+    # The best constant colour is that of the mean, and nothing pulls away from its coefficients.
     torch.testing.assert_close(baked, mean, rtol=0, atol=1e-5)
 
 

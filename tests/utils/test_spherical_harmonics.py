@@ -31,7 +31,8 @@ def _legendre_bases(directions, degree):
             order = abs(m)
             factorials = math.factorial(band - order) / math.factorial(band + order)
             scale = math.sqrt((2 * band + 1) / (4 * math.pi) * factorials)
-            column = scale * special.lpmv(order, band, z)  # lpmv holds the sign (-1)^m
+            # lpmv holds the sign (-1)^m.
+            column = scale * special.lpmv(order, band, z)
             if m:
                 angular = np.cos(order * azimuth) if m > 0 else np.sin(order * azimuth)
                 column = math.sqrt(2) * column * angular
@@ -45,16 +46,16 @@ def test_bases_agree_with_associated_legendre_functions():
 
 
 def test_bases_are_orthonormal_on_the_sphere():
-    nodes, weights = np.polynomial.legendre.leggauss(8)  # exact for the degree-6 products
+    # Exact for the degree-6 products.
+    nodes, weights = np.polynomial.legendre.leggauss(8)
     azimuths = 2 * np.pi * np.arange(16) / 16
     z, azimuth = np.repeat(nodes, 16), np.tile(azimuths, 8)
     radius = np.sqrt(1 - z**2)
     directions = torch.from_numpy(np.stack((radius * np.cos(azimuth), radius * np.sin(azimuth), z), axis=-1))
     bases = sh_bases(directions, 3)
     measure = torch.from_numpy(np.repeat(weights, 16) * 2 * np.pi / 16)
-    torch.testing.assert_close(
-        bases.T @ (measure[:, None] * bases), torch.eye(16).double(), rtol=0, atol=1e-12
-    )
+    products = bases.T @ (measure[:, None] * bases)
+    torch.testing.assert_close(products, torch.eye(16).double(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
