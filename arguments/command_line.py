@@ -270,12 +270,13 @@ def _help(option: Field, is_inherited: bool) -> str:
         text += f": {', '.join(presets.PRESETS)}"
     default = {"model_path": "required", **_NO_EFFECT}.get(option.name, "as in training")
     if not is_inherited:
-        changes = [f"{k}: {_shown(v[option.name])}" for k, v in presets.PRESETS.items() if option.name in v]
-        default = "; ".join([shown or _shown(option.default), *changes])
+        changes = [f"{k}: {shown_value(v[option.name])}" for k, v in presets.PRESETS.items() if option.name in v]
+        default = "; ".join([shown or shown_value(option.default), *changes])
     return f"{text}{f' [{unit}]' if unit else ''} (default: {default}){' *' if is_milestone else ''}"
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value as help and docs show it."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

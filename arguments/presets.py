@@ -36,7 +36,7 @@ _QUICK: dict[str, object] = {
     "test_iterations": (500, 1_000, 2_000),
     "save_iterations": (2_000,),
 }
-# The departures that earned their place on validation frames (docs/results.md).
+# The departures that earned their place on validation frames (docs/experiments.md).
 _BEST: dict[str, object] = {
     **_QUICK,
     "deformation_depth": 2,  # blendshapes do its work; a small field over-fits less

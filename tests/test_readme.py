@@ -33,7 +33,6 @@ OTHER_PROGRAMS = {"--retries", "--extra-index-url", "--ip", "--port", "--images"
 # What docs/experiments.md calls by its name.
 RETIRED = {"--pose_refinement_lr", "--start_in_hull", "--extra_expressions"}
 # Linked before it is written.
-TO_COME = {ROOT / "docs" / "architecture.md"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -78,8 +77,6 @@ def test_every_link_leads_somewhere(page):
             continue
         name, _, anchor = target.partition("#")
         path = (page.parent / name).resolve() if name else page
-        if path in TO_COME and not path.exists():
-            continue
         assert path.exists(), target
         if anchor:
             assert anchor in anchors_of(path), target

@@ -59,7 +59,7 @@ def preset_table() -> str:
         for option in fields(group):
             values = [PRESETS[name].get(option.name, option.default) for name in others]
             if any(value != option.default for value in values):
-                rows.append([f"`--{option.name}`", shown(option.default), *map(shown, values)])
+                rows.append([f"`--{option.name}`", shown_value(option.default), *map(shown_value, values)])
     rows.insert(1, ["---"] * len(rows[0]))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -97,7 +97,7 @@ def _unit(option: Field) -> str:
 
 
 def _default(option: Field) -> str:
-    return (option.metadata["shown"] or shown(option.default)).replace("%%", "%")
+    return (option.metadata["shown"] or shown_value(option.default)).replace("%%", "%")
 
 
 def _range(option: Field) -> str:
