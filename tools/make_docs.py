@@ -12,8 +12,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from arguments.command_line import _shown as shown
-from arguments.command_line import help_sections, spelling
+from arguments.command_line import help_sections, shown_value, spelling
 from arguments.params import TRAIN_GROUPS, RenderParams
 from arguments.preparation import PREPARATION_GROUPS
 from arguments.presets import PRESETS
