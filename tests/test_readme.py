@@ -27,12 +27,12 @@ PAGES = [README, *DOCS]
 EXPERIMENTS = ROOT / "docs" / "experiments.md"
 MAX_README_LINES, MAX_LINE_LENGTH = 150, 120
 
-SCRIPTS = ("train.py", "render.py", "metrics.py", "prepare.py", "demo.py", "benchmarks/results.py")
+BENCHMARKS = ("benchmarks/results.py", "benchmarks/inputs.py")
+SCRIPTS = ("train.py", "render.py", "metrics.py", "prepare.py", "demo.py", *BENCHMARKS)
 # Of pip, ffmpeg and the 3DGS family.
 OTHER_PROGRAMS = {"--retries", "--extra-index-url", "--ip", "--port", "--images"}
 # What docs/experiments.md calls by its name.
 RETIRED = {"--pose_refinement_lr", "--start_in_hull", "--extra_expressions"}
-# Linked before it is written.
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
