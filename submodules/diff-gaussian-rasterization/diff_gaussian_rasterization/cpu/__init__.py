@@ -13,8 +13,17 @@ import torch
 from torch import Tensor
 
 from ..types import Rasterization, Splats, View
-from .blending import ROW, Images, blend_backward, blend_forward
-from .geometry import BLOCK, RECORD, Camera, project_backward, project_forward
+from .blending import Images, blend_backward, blend_forward
+from .geometry import (
+    BLOCK,
+    RECORD,
+    ROW,
+    Blended,
+    Camera,
+    InputGradients,
+    project_backward,
+    project_forward,
+)
 from .threads import run_blocks
 from .tiles import bin_splats, depth_order
 
@@ -69,36 +78,49 @@ class _Rasterize(torch.autograd.Function):
         inputs = *Splats._fields, "means2d", "background", "world_to_camera", "intrinsics"
         needs = dict(zip(inputs, ctx.needs_input_grad))
 
-        arrays = _arrays(splats)
-        v_splats = {
-            name: torch.empty(
-                array.shape if needs[name] or name in ("means", "opacities") else (0, *array.shape[1:])
-            )
-            for name, array in arrays._asdict().items()
-        }
-        v_means2d = torch.zeros(num if needs["means2d"] else 0, ctx.columns)
-        v_rows = np.empty((len(lists.rows), ROW), np.float32)
-        v_camera = np.empty((num_blocks, 16))
+        arrays, blended = (
+            _arrays(splats),
+            Blended(records, lists.row_starts, np.empty((len(lists.rows), ROW), np.float32)),
+        )
+        v_inputs = InputGradients(
+            _unfilled_gradients(arrays, needs),
+            np.zeros((num if needs["means2d"] else 0, ctx.columns), np.float32),
+            np.empty((num_blocks, 16)),
+        )
         images = Images(_array(image), _array(depth), _array(alpha))
         v_images = Images(
             *(np.zeros(i.shape, np.float32) if v is None else _array(v) for i, v in zip(images, v_outputs))
         )
         with _notice_if_slow("backward"):
-            run_blocks(blend_backward, num_tiles, records, lists, images, v_images, v_rows)
-            v_arrays = Splats(*(t.numpy() for t in v_splats.values())), v_means2d.numpy(), v_camera
-            run_blocks(
-                project_backward, num_blocks, arrays, camera, records, lists.row_starts, v_rows, *v_arrays
-            )
+            run_blocks(blend_backward, num_tiles, records, lists, images, v_images, blended.v_rows)
+            run_blocks(project_backward, num_blocks, arrays, camera, blended, v_inputs)
 
-        v_camera = torch.from_numpy(v_camera.sum(0))
-        v_world_to_camera = torch.zeros(4, 4, dtype=torch.float64)
-        v_world_to_camera[:3, :3] = v_camera[:9].view(3, 3)
-        v_world_to_camera[:3, 3] = v_camera[9:12]
         v_background = torch.zeros(3)
         if needs["background"] and v_outputs[0] is not None:
             v_background = (v_outputs[0] * (1 - alpha)).sum((1, 2))
-        gradients = *v_splats.values(), v_means2d, v_background, v_world_to_camera, v_camera[12:]
+        v_splats = map(torch.from_numpy, v_inputs.splats)
+        v_camera = _camera_gradients(v_inputs.camera)
+        gradients = *v_splats, torch.from_numpy(v_inputs.means2d), v_background, *v_camera
         return *(g if needed else None for g, needed in zip(gradients, needs.values())), None, None, None
+
+
+def _unfilled_gradients(splats: Splats, needs: dict[str, bool]) -> Splats:
+    """Return arrays for the gradients of Gaussians, of length 0 where they are not wanted (geometry.py)."""
+
+    def unfilled(name: str, array: np.ndarray) -> np.ndarray:
+        wanted = needs[name] or name in ("means", "opacities")
+        return np.empty(array.shape if wanted else (0, *array.shape[1:]), np.float32)
+
+    return Splats(*map(unfilled, Splats._fields, splats))
+
+
+def _camera_gradients(shares: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return the gradients of world_to_camera and intrinsics from the blocks' shares [blocks, 16]."""
+    v_camera = torch.from_numpy(shares.sum(0))
+    v_world_to_camera = torch.zeros(4, 4, dtype=torch.float64)
+    v_world_to_camera[:3, :3] = v_camera[:9].view(3, 3)
+    v_world_to_camera[:3, 3] = v_camera[9:12]
+    return v_world_to_camera, v_camera[12:]
 
 
 def _project(splats: Splats, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +131,9 @@ def _project(splats: Splats, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _camera(world_to_camera: Tensor, intrinsics: Tensor, width: int, height: int, near: float) -> Camera:
-    # Copies: backward must see what forward saw.
-    return Camera(_array(world_to_camera).copy(), _array(intrinsics).copy(), width, height, float(near))
+    rows = world_to_camera.tolist()
+    rotation, translation = tuple(tuple(row[:3]) for row in rows[:3]), tuple(row[3] for row in rows[:3])
+    return Camera(rotation, translation, *intrinsics.tolist(), width, height, float(near))
 
 
 def _arrays(splats: Splats) -> Splats:

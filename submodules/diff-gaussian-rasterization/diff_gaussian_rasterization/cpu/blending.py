@@ -17,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
+from .geometry import ROW
 from .threads import kernel
 from .tiles import TILE_HEIGHT, TILE_PIXELS, TILE_WIDTH
 
 # Where the planes of a buffer begin. Unsigned, and so is the index added to them: numba tests signed ones for
 # negative values, even in the innermost loop.
 _P1, _P2, _P3, _P4, _P5, _P6, _P7 = (np.uintp(k * TILE_PIXELS) for k in range(1, 8))
-ROW = 10  # gradients of the first ten columns of a record
 
 
 class Images(NamedTuple):

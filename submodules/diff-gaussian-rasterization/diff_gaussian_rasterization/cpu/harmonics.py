@@ -6,6 +6,7 @@ Order and signs are the 3DGS family's: degree by degree from order -l to l, with
 import math
 
 from .threads import kernel
+from .vectors import dot, mix
 
 _C0 = 0.5 * math.sqrt(1 / math.pi)
 _C1 = math.sqrt(3 / (4 * math.pi))
@@ -20,9 +21,9 @@ _C3E = 0.25 * math.sqrt(105 / math.pi)
 
 
 @kernel(forceinline=True)
-def sh_bases(x, y, z, bases):
+def sh_bases(direction, bases):
     """Fill the real spherical harmonics at a unit direction, as many as `bases` has places for."""
-    num = bases.shape[0]
+    (x, y, z), num = direction, bases.shape[0]
     bases[0] = _C0
     if num > 1:
         bases[1], bases[2], bases[3] = -_C1 * y, _C1 * z, -_C1 * x
@@ -42,10 +43,10 @@ def sh_bases(x, y, z, bases):
 
 
 @kernel(forceinline=True)
-def sh_direction_gradient(x, y, z, v):
-    """Return the gradient of the direction (unnormalised form) from those of the bases, v."""
+def sh_bases_backward(direction, length, v):
+    """Return the gradient of the direction, before normalisation to `length`, from those of the bases, v."""
+    (x, y, z), num = direction, v.shape[0]
     v_x, v_y, v_z = 0.0, 0.0, 0.0
-    num = v.shape[0]
     if num > 1:
         v_x, v_y, v_z = -_C1 * v[3], -_C1 * v[1], _C1 * v[2]
     if num > 4:
@@ -72,4 +73,5 @@ def sh_direction_gradient(x, y, z, v):
         )
         v_z += _C3B * x * y * v[10] - 8 * _C3C * y * z * v[11] + 3 * _C3D * (2 * zz - xx - yy) * v[12]
         v_z += -8 * _C3C * x * z * v[13] + _C3E * (xx - yy) * v[14]
-    return v_x, v_y, v_z
+    v_unit = v_x, v_y, v_z
+    return mix(1 / length, v_unit, -dot(v_unit, direction) / length, direction)

@@ -27,11 +27,13 @@ def kernel(function: Callable | None = None, **options) -> Callable:
     if function is None:
         return lambda f: kernel(f, **options)
     options = {"nogil": True, "error_model": "numpy", **options}
+    # What is inlined is cached as a part of its callers, and needs no machine code of its own.
+    if options.get("forceinline"):
+        return numba.njit(**options)(function)
     try:
         return numba.njit(cache=True, **options)(function)
-    except (
-        RuntimeError
-    ):  # "no locator available": neither the package nor the user's cache folder is writable
+    except RuntimeError:
+        # "no locator available": neither the package nor the user's cache folder is writable.
         return numba.njit(**options)(function)
 
 
