@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
 def add_torso_motion(options: PreparationParams) -> None:
     from preparation.torso.clothes import add_torso
 
-    motion = add_torso(options.torso_only, overwrite=options.overwrite, quiet=options.quiet)
+    motion = add_torso(options.torso_only, options.overwrite, options.quiet, options.check_data)
     if not options.quiet:
         print(f"{options.torso_only}: torso_transform in {len(motion.transforms)} frames")
 
@@ -41,7 +41,8 @@ def add_torso_motion(options: PreparationParams) -> None:
 def convert_data_set(options: PreparationParams) -> None:
     from preparation.data_set.foreign import convert
 
-    count = convert(options.source_format, options.video, options.out, options.overwrite, options.quiet)
+    checks = dict(overwrite=options.overwrite, quiet=options.quiet, check_data=options.check_data)
+    count = convert(options.source_format, options.video, options.out, **checks)
     if not options.quiet:
         print(f"{options.out}: {count} frames")
 

@@ -270,7 +270,9 @@ def _help(option: Field, is_inherited: bool) -> str:
         text += f": {', '.join(presets.PRESETS)}"
     default = {"model_path": "required", **_NO_EFFECT}.get(option.name, "as in training")
     if not is_inherited:
-        changes = [f"{k}: {shown_value(v[option.name])}" for k, v in presets.PRESETS.items() if option.name in v]
+        changes = [
+            f"{k}: {shown_value(v[option.name])}" for k, v in presets.PRESETS.items() if option.name in v
+        ]
         default = "; ".join([shown or shown_value(option.default), *changes])
     return f"{text}{f' [{unit}]' if unit else ''} (default: {default}){' *' if is_milestone else ''}"
 

@@ -73,6 +73,9 @@ class PreparationParams:
     source_format: str | None = option(
         None, "convert a folder of this format", flag="--from", choices=FOREIGN_FORMATS, shown="a video"
     )
+    check_data: bool = option(
+        True, "with --from and --torso-only: refuse mattes and cameras that cannot belong to the pictures"
+    )
     check_shots: bool = option(True, "refuse a clip that goes on with another person")
     overwrite: bool = option(False, "replace what is there")
     quiet: bool = option(False, "print nothing but errors")

@@ -103,8 +103,8 @@ def _leave_out_covered(work: Work) -> Work:
     for image_id in work.image_ids[is_covered]:
         work.layout.image(int(image_id)).unlink(missing_ok=True)
     times = spans(work.image_times[is_covered], 1 / work.rate)
-    note = f"something covers the face at {', '.join(times)}: {is_covered.sum()} frames left out"
-    reasons = dict.fromkeys(work.head.frames[is_covered].tolist(), "something covers the face")
+    note = f"something covers or blurs the face at {', '.join(times)}: {is_covered.sum()} frames left out"
+    reasons = dict.fromkeys(work.head.frames[is_covered].tolist(), "something covers or blurs the face")
     return replace(
         work,
         head=work.head.select(~is_covered),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arguments import NetworkParams, RenderConfig
+from arguments import NetworkParams, RenderConfig, stored_config
 from scene.avatar import Avatar
 from scene.cameras import swing_path
 from scene.coefficients import matched
@@ -97,10 +97,11 @@ def view_sets(config: RenderConfig, avatar: Avatar, device: torch.device) -> Vie
 
 
 def _is_trained_on(avatar: Avatar, clip: Clip, config: RenderConfig) -> bool:
-    """Whether the avatar learned from this clip. An older one does not say: then it did, without -s."""
+    """Whether the avatar learned from this clip. An older one does not say: then the folder decides."""
     if avatar.clip_digest is not None:
         return avatar.clip_digest == clip.digest
-    return "source_path" not in config.given
+    stored = stored_config(config.model.model_path).model.source_path
+    return stored is not None and stored.resolve() == clip.root.resolve()
 
 
 def _driven(config: RenderConfig, clip: Clip, background: Tensor) -> list[HeadView]:

@@ -13,7 +13,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """Read a file that holds one JSON object. Raises UserError that names it."""
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):

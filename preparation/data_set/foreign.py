@@ -25,7 +25,14 @@ from utils.progress import track
 UNITS_PER_METRE = 2.7
 
 
-def convert(source_format: str, source: Path, out: Path, overwrite: bool = False, quiet: bool = False) -> int:
+def convert(
+    source_format: str,
+    source: Path,
+    out: Path,
+    overwrite: bool = False,
+    quiet: bool = False,
+    check_data: bool = True,
+) -> int:
     """Write the data set; returns the number of frames. Raises UserError that names the file.
 
     Everything is written beside `out` and looked at as train.py will, transforms.json before the first copy;
@@ -46,7 +53,7 @@ def convert(source_format: str, source: Path, out: Path, overwrite: bool = False
         read_transforms(staging.root)
         for frame in track(clip.frames, len(clip.frames), "copying frames", quiet=quiet):
             _copy(frame, staging)
-        read_clip(staging.root)
+        read_clip(staging.root, check_data=check_data)
         _take_place(staging, layout)
     except UserError as error:
         # The reader names files of the staging folder, which nobody will find.

@@ -13,7 +13,9 @@ from utils.json_files import read_json, write_json
 
 _BLOCK_BYTES = 1 << 20
 # Options that are no part of what a data set is made from.
-_WITHOUT_EFFECT = {"out", "overwrite", "quiet", "models", "torso_only", "source_format"}
+_WITHOUT_EFFECT = {
+    *("out", "overwrite", "quiet", "models", "torso_only", "source_format", "check_data", "check_shots")
+}
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,14 @@ def follow_clothes(
     return track_torso(read_frame, read_region, len(files.images), camera, distance, quiet)
 
 
-def add_torso(root: Path, overwrite: bool = False, quiet: bool = False) -> TorsoMotion:
+def add_torso(
+    root: Path, overwrite: bool = False, quiet: bool = False, check_data: bool = True
+) -> TorsoMotion:
     """Measure the torso of a finished data set and write it into its transforms.json.
 
     Raises UserError where it is there already, or the clothes cannot be followed.
     """
-    clip, layout = read_clip(root), Layout(root)
+    clip, layout = read_clip(root, check_data=check_data), Layout(root)
     document = read_json(layout.transforms)
     if any("torso_transform" in entry for entry in document["frames"]) and not overwrite:
         raise UserError(f"{layout.transforms}: has torso_transform already; replace it by --overwrite")

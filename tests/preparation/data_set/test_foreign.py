@@ -256,3 +256,14 @@ def test_what_a_killed_conversion_left_is_removed(insta, tmp_path):
     left.mkdir(parents=True)
     convert("insta", insta, tmp_path / "out", quiet=True)
     assert not left.parent.exists()
+
+
+def test_mattes_that_select_nobody_are_refused_unless_told_otherwise(insta, tmp_path):
+    for path in (insta / "images").iterdir():
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        pixels[..., 3] //= 128
+        cv2.imwrite(str(path), pixels)
+    with pytest.raises(UserError, match="largest value is 1") as error:
+        convert("insta", insta, tmp_path / "out", quiet=True)
+    assert ".part" not in str(error.value) and not (tmp_path / "out").exists()
+    assert convert("insta", insta, tmp_path / "out", quiet=True, check_data=False) == FRAMES
