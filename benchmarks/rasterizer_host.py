@@ -18,7 +18,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[1]
-CALLS = 100  # in a block
+# Calls in a block.
+CALLS = 100
 
 
 def main() -> None:
@@ -44,7 +45,8 @@ def main() -> None:
         "forward": forward,
         "forward + backward, six leaves": step,
     }.items():
-        times = sorted(block(call) for _ in range(blocks + 5))[:blocks]  # the first are among the slowest
+        # The first are among the slowest.
+        times = sorted(block(call) for _ in range(blocks + 5))[:blocks]
         print(f"{name:>32} {times[0]:6.1f} ({times[blocks // 2]:.1f})", flush=True)
 
 
@@ -107,8 +109,7 @@ def calls() -> tuple[Callable[[], object], Callable[[], object]]:
     splats = Splats(**leaves)
 
     def forward():
-        assert api.is_plain(splats, view, background, means2d)  # what rasterize() does with a GPU's tensors
-        return cuda.rasterize(splats, view, background, means2d)
+        return cuda.rasterize(*api.check_inputs(splats, view, background, means2d))
 
     def step() -> None:
         for leaf in (*leaves.values(), means2d):
