@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("memcheck", "racecheck", "synccheck")
-FOUND = 86  # exit code of the sanitizer where it has found something
+# Exit code of the sanitizer where it has found something.
+FOUND = 86
 SCENES = ("degree 3", "cov3d and colors", "needles", "opaque stack", "part behind the camera")
 
 
@@ -23,7 +24,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tools", nargs="+", default=TOOLS, help="tools to run (default: %(default)s)")
-    parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)  # what runs under the tools
+    # What runs under the tools.
+    parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.draw:
         draw()
@@ -72,8 +74,9 @@ def draw() -> None:
     several[:, 0, 3] += torch.tensor([0.0, 0.1, -0.1])
     batch = view._replace(world_to_camera=several, intrinsics=view.intrinsics.repeat(3, 1))
     step(splats(300), batch)
-    device.device_of(0)._least_capacity = 256
-    step(splats(900, size=0.6), camera(200, 130))  # more on a tile than its list holds
+    # More on a tile than its list holds.
+    device.device_of(0).capacity = lambda *_: 256
+    step(splats(900, size=0.6), camera(200, 130))
 
     image = torch.rand(3, 37, 50, device="cuda", requires_grad=True)
     ssim(image, torch.rand(3, 37, 50, device="cuda")).mean().backward()
