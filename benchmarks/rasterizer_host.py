@@ -45,7 +45,7 @@ def main() -> None:
         "forward": forward,
         "forward + backward, six leaves": step,
     }.items():
-        # Five more, since the first are among the slowest.
+        # The first are among the slowest.
         times = sorted(block(call) for _ in range(blocks + 5))[:blocks]
         print(f"{name:>32} {times[0]:6.1f} ({times[blocks // 2]:.1f})", flush=True)
 
@@ -109,9 +109,7 @@ def calls() -> tuple[Callable[[], object], Callable[[], object]]:
     splats = Splats(**leaves)
 
     def forward():
-        # What rasterize() does with a GPU's tensors.
-        assert api.is_plain(splats, view, background, means2d)
-        return cuda.rasterize(splats, view, background, means2d)
+        return cuda.rasterize(*api.check_inputs(splats, view, background, means2d))
 
     def step() -> None:
         for leaf in (*leaves.values(), means2d):

@@ -75,7 +75,7 @@ def draw() -> None:
     batch = view._replace(world_to_camera=several, intrinsics=view.intrinsics.repeat(3, 1))
     step(splats(300), batch)
     # More on a tile than its list holds.
-    device.device_of(0)._least_capacity = 256
+    device.device_of(0).capacity = lambda *_: 256
     step(splats(900, size=0.6), camera(200, 130))
 
     image = torch.rand(3, 37, 50, device="cuda", requires_grad=True)

@@ -168,14 +168,11 @@ def changed(**fields) -> tuple:
 
 WRONG = [
     (dict(means=torch.zeros(4, 2)), ValueError, r"splats\.means: expected shape \[4, 3\], got \[4, 2\]"),
-    (
-        dict(means=torch.zeros(4, 3, dtype=torch.int64)),
-        TypeError,
-        r"splats\.means: expected a floating-point",
-    ),
+    (dict(means=torch.zeros(4, 3).long()), TypeError, r"splats\.means: expected a floating-point"),
     (dict(means=None), TypeError, r"splats\.means"),
     (dict(opacities=torch.zeros(3)), ValueError, r"splats\.opacities"),
     (dict(opacities=torch.zeros(4, 2)), ValueError, r"splats\.opacities"),
+    (dict(opacities=torch.zeros(4).long()), TypeError, r"splats\.opacities: expected a floating-point"),
     (dict(scales=torch.zeros(4)), ValueError, r"splats\.scales"),
     (dict(scales=None), ValueError, r"splats\.scales, splats\.cov3d: .* neither"),
     (dict(cov3d=torch.zeros(4, 6)), ValueError, r"splats\.scales, splats\.cov3d: .* both"),
@@ -193,52 +190,45 @@ WRONG = [
     (dict(background=[0.0, 0, 0]), TypeError, r"background"),
     (dict(background=torch.zeros(3, device="meta")), ValueError, r"background: is on meta"),
     (dict(means2d=torch.zeros(4, 4)), ValueError, r"means2d"),
-    (
-        TWO_VIEWS | dict(intrinsics=torch.ones(4)),
-        ValueError,
-        r"view\.intrinsics: expected shape \[2, 4\]",
-    ),
-    (
-        TWO_VIEWS | dict(means=torch.zeros(3, 4, 3)),
-        ValueError,
-        r"splats\.means: expected shape \[2, 4, 3\]",
-    ),
-    (
-        TWO_VIEWS | dict(opacities=torch.zeros(3, 4)),
-        ValueError,
-        r"splats\.opacities: expected shape \[2, 4",
-    ),
-    (TWO_VIEWS | dict(means2d=torch.zeros(4, 2)), ValueError, r"means2d: expected shape \[2, 4, 2\]"),
     (dict(means=torch.zeros(2, 4, 3)), ValueError, r"splats\.means: expected shape \[4, 3\]"),
-]
-WRONG_VALUES = [  # of the right types and shapes
+    # Values of the right types and shapes.
     (dict(world_to_camera=torch.full((4, 4), torch.nan)), ValueError, r"view\.world_to_camera: has NaN"),
     (dict(intrinsics=torch.tensor([0.0, 1, 2, 3])), ValueError, r"view\.intrinsics"),
     (dict(backend="cuda?"), ValueError, r"backend: expected one of reference, cpu"),
 ]
+WRONG_FOR_TWO_VIEWS = [
+    (dict(intrinsics=torch.ones(4)), ValueError, r"view\.intrinsics: expected shape \[2, 4\]"),
+    (dict(means=torch.zeros(3, 4, 3)), ValueError, r"splats\.means: expected shape \[2, 4, 3\]"),
+    (dict(opacities=torch.zeros(3, 4)), ValueError, r"splats\.opacities: expected shape \[2, 4"),
+    (dict(means2d=torch.zeros(4, 2)), ValueError, r"means2d: expected shape \[2, 4, 2\]"),
+    (dict(world_to_camera=torch.ones(0, 4, 4)), ValueError, r"view\.world_to_camera: .* at least one view"),
+]
+WRONG += [(TWO_VIEWS | fields, error, message) for fields, error, message in WRONG_FOR_TWO_VIEWS]
 
 
-@pytest.mark.parametrize(("fields", "error", "message"), WRONG + WRONG_VALUES)
-def test_wrong_input_is_named(fields, error, message):
+@pytest.fixture(params=["on the CPU", "as on a GPU"])
+def on_either(request, monkeypatch):
+    """Where tensors are, as far as the front door looks: on a GPU, most are only looked at."""
+    if request.param == "as on a GPU":
+        monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+
+
+@pytest.mark.parametrize(("fields", "error", "message"), WRONG)
+def test_wrong_input_is_named(on_either, fields, error, message):
     drawn, view, background, means2d, backend = changed(**fields)
     with pytest.raises(error, match=message):
         rasterize(drawn, view, background, means2d=means2d, backend=backend)
 
 
-def in_float32(drawn, view, background, means2d, backend=None) -> tuple:
+def in_float32(drawn, view, background, means2d) -> tuple:
     def single(value):
-        return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        return value.float() if isinstance(value, torch.Tensor) else value
 
     return Splats(*map(single, drawn)), View(*map(single, view)), single(background), single(means2d)
 
 
-@pytest.mark.parametrize(("fields", "error", "message"), WRONG)
-def test_wrong_input_is_not_plain(fields, error, message):
-    assert not api.is_plain(*in_float32(*changed(**fields)))
-
-
 @pytest.mark.parametrize("name", [*scenes(), "no background", "column", "means2d", "wide means2d"])
-def test_plain_input_is_what_the_checks_return(name):
+def test_input_that_is_as_it_should_be_is_returned_itself(on_either, name):
     scene = scenes().get(name, scenes()["degree 3"])()
     drawn, view, background, means2d = in_float32(*scene, None)
     if name == "no background":
@@ -247,20 +237,38 @@ def test_plain_input_is_what_the_checks_return(name):
         drawn = drawn._replace(opacities=drawn.opacities[:, None])
     if "means2d" in name:
         means2d = torch.zeros(60, 3 if "wide" in name else 2)
-    given = drawn, view, background, means2d
-    assert api.is_plain(*given)
-    checked, checked_view, *others = api.check_inputs(*given)
-    assert all(
-        a is b for a, b in zip((*checked, *checked_view, *others), (*drawn, *view, background, means2d))
+    checked, checked_view, *others = api.check_inputs(drawn, view, background, means2d)
+    given = *drawn, *view, background, means2d
+    assert all(a is b for a, b in zip((*checked, *checked_view, *others), given, strict=True))
+
+
+def test_tensors_on_a_gpu_that_are_as_they_should_be_are_only_looked_at(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    monkeypatch.setattr(api, "_adapted", None)
+    for scene in scenes().values():
+        api.check_inputs(*in_float32(*scene(), None))
+    several = in_float32(*changed(**TWO_VIEWS, means2d=torch.zeros(2, 4, 3))[:4])
+    assert api.check_inputs(*several)[3] is several[3]
+
+
+def test_everything_gets_the_dtype_of_the_means(on_either):
+    drawn = GOOD.splats._replace(means=GOOD.splats.means.half())
+    checked, view, background, means2d = api.check_inputs(
+        drawn, GOOD.view, GOOD.background, torch.zeros(4, 2)
     )
+    tensors = *checked[:5], view.world_to_camera, view.intrinsics, background, means2d
+    assert all(t.dtype == torch.float16 for t in tensors)
+    assert torch.equal(checked.sh, drawn.sh.half()) and view[2:] == GOOD.view[2:]
 
 
-def test_other_dtypes_and_several_views_are_not_plain():
-    assert not api.is_plain(GOOD.splats, GOOD.view, None, None)
-    drawn, view, *others = in_float32(*changed(**TWO_VIEWS))
-    assert not api.is_plain(drawn, view, *others)
-    assert not api.is_plain(drawn, GOOD.view, *others)
-    assert not api.is_plain(drawn._replace(sh=drawn.sh.double()), view, *others)
+def test_sets_of_each_view_give_the_others_a_leading_dimension(on_either):
+    several = torch.stack([GOOD.splats.scales, 2 * GOOD.splats.scales])
+    drawn, view, *_ = in_float32(*changed(**TWO_VIEWS, scales=several)[:4])
+    checked, checked_view, *_ = api.check_inputs(drawn, view, None, None)
+    assert checked.scales is drawn.scales and checked_view.intrinsics is view.intrinsics
+    for name in ("means", "opacities", "rotations", "sh"):
+        shared = getattr(drawn, name)
+        assert torch.equal(getattr(checked, name), torch.stack([shared, shared])), name
 
 
 def test_background_is_black_by_default():

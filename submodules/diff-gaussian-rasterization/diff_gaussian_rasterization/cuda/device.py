@@ -1,12 +1,14 @@
 """What the back-end keeps for each device: its compiled kernels, and how long the tiles' lists have to be.
 
 A tile's list has room for a fixed number of splats, so that the host never waits to hear how many there are.
-A tile with more is drawn all the same, slowly (kernels/blend.cu), and writes its count into page-locked
-memory of the host, which the next call reads: it says so once, and gives all lists more room.
+At first that is what a head needs. A tile with more is drawn all the same, slowly (kernels/blend.cu), and
+writes its count into page-locked memory of the host, which the next call reads: it gives all lists more room,
+and says so if $DIFF_GAUSSIAN_RASTERIZATION_DEBUG is set.
 """
 
 import ctypes
 import functools
+import os
 import sys
 import threading
 
@@ -15,14 +17,21 @@ import torch
 from . import compiler
 from .driver import Kernel, Library
 
-PROJECT_THREADS = 64
-BLEND = {"FORWARD_PIXELS": 1, "BACKWARD_PIXELS": 1, "BACKWARD_THREADS": 64}  # pixels of a lane; a block
 TILE = 16
-PATCH_BYTES = 1664  # shared memory of a warp: sizeof(Stage) in blend.cu
-LONGEST_SORT = 4096  # splats that a block sorts at once
-LIST_BYTES = 12  # of an entry
-LISTS_SHARE = 16  # lists take at most this part of the device's memory: beyond, the slow way
-FIRST_CAPACITY = 512
+PROJECT_THREADS = 64
+# Pixels of a lane, and threads of a block of the backward pass.
+BLEND = {"FORWARD_PIXELS": 1, "BACKWARD_PIXELS": 1, "BACKWARD_THREADS": 64}
+# Shared memory of a warp: sizeof(Stage) in blend.cu.
+PATCH_BYTES = 1664
+# Splats that a block sorts at once.
+LONGEST_SORT = 4096
+
+# Splats that every list holds at least; and at first, where those lists take no more than so many bytes in
+# all: 18,000 to 100,000 Gaussians of a head have up to some 1,500 in a tile at 512 x 512.
+LEAST_CAPACITY, HEAD_CAPACITY = 512, 2048
+HEAD_LISTS_BYTES = 2**28
+# Bytes of an entry, and the part of the device's memory that lists take at most: beyond, the slow way.
+LIST_BYTES, LISTS_SHARE = 12, 16
 
 _GAUSSIANS, _CAMERA = "7P", "2P5if"
 _TILES, _IMAGES = "5P6i", "3P"
@@ -37,20 +46,18 @@ class Device:
         self._count = torch.zeros(1, dtype=torch.int32).pin_memory()
         self.overflow_pointer = self._count.data_ptr()
         self._overflow = ctypes.c_int32.from_address(self.overflow_pointer)
-        self._least_capacity = FIRST_CAPACITY
+        self._least_capacity = LEAST_CAPACITY
         self._lists_limit = torch.cuda.get_device_properties(index).total_memory // LISTS_SHARE
         self._lock = threading.Lock()
         self._project: dict[tuple[int, bool], tuple[Kernel, Kernel]] = {}
 
-        blend = self.load("blend.cu", BLEND)
-        threads = TILE * TILE // BLEND["FORWARD_PIXELS"]
-        self.blend_forward = Kernel(
-            blend, "blend_forward", f"{_TILES}{_IMAGES}2Pi0P", threads
-        )  # tiles, out, background, overflow, sort_capacity
+        blend, threads = self.load("blend.cu", BLEND), TILE * TILE // BLEND["FORWARD_PIXELS"]
+        # tiles, out, background, overflow, sort_capacity
+        self.blend_forward = Kernel(blend, "blend_forward", f"{_TILES}{_IMAGES}2Pi0P", threads)
         self.blend_forward.allow_shared(self.sort_bytes(LONGEST_SORT))
-        self.blend_backward = Kernel(
-            blend, "blend_backward", f"{_TILES}{_IMAGES}{_IMAGES}P0P", BLEND["BACKWARD_THREADS"]
-        )  # tiles, out, v_out, v_rows
+        # tiles, out, v_out, v_rows
+        layout, threads = f"{_TILES}{_IMAGES}{_IMAGES}P0P", BLEND["BACKWARD_THREADS"]
+        self.blend_backward = Kernel(blend, "blend_backward", layout, threads)
         pixels = 32 * BLEND["BACKWARD_PIXELS"]
         self.backward_blocks_per_tile = TILE * TILE // pixels * 32 // BLEND["BACKWARD_THREADS"]
 
@@ -63,14 +70,13 @@ class Device:
         with self._lock:
             options = {"SH_BASES": bases, "GIVEN_COV3D": int(given_cov3d), "PROJECT_THREADS": PROJECT_THREADS}
             library = self.load("project.cu", options)
-            kernels = (
-                # gaussians, camera, splats, radii, tile_counts, lists, v_rows, num, per_view, tiles, capacity
-                Kernel(library, "project_forward", f"{_GAUSSIANS}{_CAMERA}5P5i0P", PROJECT_THREADS),
-                # gaussians, camera, radii, v_rows, v_gaussians, v_means2d, v_camera, num, views, ...
-                Kernel(
-                    library, "project_backward", f"{_GAUSSIANS}{_CAMERA}2P{_GAUSSIANS}2P4i0P", PROJECT_THREADS
-                ),
-            )
+            # gaussians, camera, splats, radii, tile_counts, lists, v_rows, num, per_view, tiles, capacity
+            layout = f"{_GAUSSIANS}{_CAMERA}5P5i0P"
+            forward = Kernel(library, "project_forward", layout, PROJECT_THREADS)
+            # gaussians, camera, radii, v_rows, v_gaussians, v_means2d, v_camera, num, views, ...
+            layout = f"{_GAUSSIANS}{_CAMERA}2P{_GAUSSIANS}2P4i0P"
+            backward = Kernel(library, "project_backward", layout, PROJECT_THREADS)
+            kernels = forward, backward
             self._project[bases, given_cov3d] = kernels
         return kernels
 
@@ -92,17 +98,23 @@ class Device:
 
     def capacity(self, num: int, num_tiles: int, num_views: int) -> int:
         """Return how many splats a tile's list is to hold: a power of two, no more than are needed."""
-        wanted = min(num, max(self.least_capacity(), 8 * num // num_tiles))
-        limit = self._lists_limit // (LIST_BYTES * num_tiles * num_views)
+        least, bytes_of_one = self.least_capacity(), LIST_BYTES * num_tiles * num_views
+        if HEAD_CAPACITY * bytes_of_one <= HEAD_LISTS_BYTES:
+            least = max(least, HEAD_CAPACITY)
+        wanted = min(num, max(least, 8 * num // num_tiles))
+        limit = self._lists_limit // bytes_of_one
         return 1 << max(8, min((wanted - 1).bit_length(), limit.bit_length() - 1))
 
     def _grow(self) -> None:
         count, self._overflow.value = self._overflow.value, 0
-        if self._least_capacity <= FIRST_CAPACITY:
+        # More than the list that overflowed, since capacity() rounds up. A captured graph keeps its short lists
+        # and reports the same again.
+        needed = count + count // 4
+        if needed > self._least_capacity and os.environ.get("DIFF_GAUSSIAN_RASTERIZATION_DEBUG"):
             text = f"a tile had {count} splats, more than its list could hold: drawn slowly"
             text += "; from now on lists are longer (a captured CUDA graph keeps its lists: capture it anew)"
             print(f"diff_gaussian_rasterization: {text}", file=sys.stderr, flush=True)
-        self._least_capacity = max(2 * self._least_capacity, count + count // 4)
+        self._least_capacity = max(self._least_capacity, needed)
 
     @staticmethod
     def sort_bytes(sort_capacity: int) -> int:
