@@ -26,7 +26,8 @@ TARGETS = [
     ("0.25 / 0.90", "0.20 / 0.75"),
 ]
 BATCH = 8
-VARIANTS = 8  # of means and camera, drawn in turn
+# Means and cameras, drawn in turn.
+VARIANTS = 8
 
 
 def main() -> None:
@@ -246,7 +247,8 @@ def graph(cloud: Cloud, repeats: int) -> list[float]:
                 cloud.put(k)
                 call()
         torch.cuda.synchronize()
-        call()  # after any list has grown
+        # After any list has grown.
+        call()
         captured = torch.cuda.CUDAGraph()
         with torch.cuda.graph(captured):
             call()

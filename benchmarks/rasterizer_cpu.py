@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> None:
     )
     print(f"{options.gaussians} Gaussians, SH degree 3, {options.size}x{options.size}", flush=True)
     scene = HeadCloud(options.gaussians, options.size)
-    scene.step("cpu")  # compiles, or loads the compiled kernels
+    # Compiles, or loads the compiled kernels.
+    scene.step("cpu")
 
     cpu = scene.time("cpu", options.repeats)
     rows = [("cpu", cpu)]
