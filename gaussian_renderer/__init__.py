@@ -12,7 +12,7 @@ from torch import Tensor
 from arguments import PipelineParams
 from diff_gaussian_rasterization import Rasterization, Splats, View, rasterize
 from utils.rotations import quaternion_to_matrix
-from utils.spherical_harmonics import eval_sh
+from utils.spherical_harmonics import sh_to_rgb
 
 RASTERIZER_ONLY = PipelineParams()
 
@@ -31,7 +31,7 @@ def render(
     intrinsics = camera.intrinsics.to(splats.means.device)
     view = View(world_to_camera, intrinsics, camera.width, camera.height, camera.near)
     if pipeline.convert_SHs_python:
-        splats = splats._replace(colors=_colors_seen_from(camera, splats), sh=None)
+        splats = splats._replace(colors=_colors_seen_from(world_to_camera, splats), sh=None)
     if pipeline.compute_cov3D_python:
         splats = splats._replace(cov3d=_covariances(splats), scales=None, rotations=None)
     drawn = rasterize(splats, view, background, means2d=means2d)
@@ -48,9 +48,10 @@ def _check_finite(what: str, tensors: Splats | Rasterization) -> None:
             raise FloatingPointError(f"{what}: {name}: {count} of {tensor.numel()} numbers are not finite")
 
 
-def _colors_seen_from(camera, splats: Splats) -> Tensor:
-    directions = torch.nn.functional.normalize(splats.means - camera.center, dim=1)
-    return (eval_sh(splats.sh, directions) + 0.5).clamp_min(0)  # [N, 3]
+def _colors_seen_from(world_to_camera: Tensor, splats: Splats) -> Tensor:
+    center = -world_to_camera[:3, :3].T @ world_to_camera[:3, 3]
+    directions = torch.nn.functional.normalize(splats.means - center, dim=1)
+    return sh_to_rgb(splats.sh, directions)  # [N, 3]
 
 
 def _covariances(splats: Splats) -> Tensor:

@@ -68,7 +68,8 @@ def _stack(s: Splats) -> Splats:
 
 def _part_behind(s: Splats) -> Splats:
     means = s.means.clone()
-    means[::2, 2] -= 2.3  # around the near plane, on both sides of it
+    # Around the near plane, on both sides of it.
+    means[::2, 2] -= 2.3
     return s._replace(means=means)
 
 

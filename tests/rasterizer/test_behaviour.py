@@ -112,7 +112,8 @@ def test_batch_equals_loop_over_its_views(backend, sets):
     scene, num_views = scenes()["degree 3"](), 3
     generator = torch.Generator().manual_seed(3)
     leaves = leaves_of(scene)
-    leaves["opacities"] = leaves["opacities"][:, None]  # a column, as models hold them
+    # A column, as models hold them.
+    leaves["opacities"] = leaves["opacities"][:, None]
     leaves["means2d"] = torch.zeros(num_views, 60, 3, dtype=torch.float64)
     for name in ("world_to_camera", "intrinsics", *Splats._fields):
         of_cameras = name in ("world_to_camera", "intrinsics")
@@ -121,12 +122,14 @@ def test_batch_equals_loop_over_its_views(backend, sets):
         ):
             spread = torch.rand(num_views, *leaves[name].shape, generator=generator, dtype=torch.float64)
             if name == "world_to_camera":
-                spread[..., :3], spread[:, 3] = 0, 0  # only its translation
+                # Only its translation.
+                spread[..., :3], spread[:, 3] = 0, 0
             leaves[name] = leaves[name] + 0.1 * spread
     leaves = {name: t.detach().requires_grad_() for name, t in leaves.items()}
 
     def one_view(k: int) -> dict[str, torch.Tensor]:
-        dimensions = {"opacities": 2, "sh": 3, "intrinsics": 1, "background": 1}  # of one view
+        # Of one view.
+        dimensions = {"opacities": 2, "sh": 3, "intrinsics": 1, "background": 1}
         return {name: t[k] if t.ndim > dimensions.get(name, 2) else t for name, t in leaves.items()}
 
     result = draw(rasterize, scene, leaves, backend=backend)

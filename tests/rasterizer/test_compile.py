@@ -40,7 +40,8 @@ def nvrtc_works() -> bool:
         from cuda.bindings import nvrtc
 
         return nvrtc.nvrtcVersion()[0] == 0
-    except (ImportError, RuntimeError):  # pathfinder's DynamicLibNotFoundError is one
+    except (ImportError, RuntimeError):
+        # Pathfinder's DynamicLibNotFoundError is one.
         return False
 
 
@@ -65,7 +66,8 @@ def test_kernels_compile(source, capability):
         pytest.skip("needs an NVRTC that knows this capability")
     text = (compiler.KERNELS / source).read_text()
     kernels = re.findall(r"\b(\w+)\(\s*const __grid_constant__", text)
-    variants = OPTIONS[source] if capability == (9, 0) else OPTIONS[source][-1:]  # 0.3 s each
+    # 0.3 s each.
+    variants = OPTIONS[source] if capability == (9, 0) else OPTIONS[source][-1:]
     for options in variants:
         code, report = compiler.compile_source(source, capability, options)
         assert code.startswith(b"\x7fELF") and all(name.encode() in code for name in kernels)
@@ -155,7 +157,8 @@ def test_whatever_decides_the_code_has_a_file_of_its_own(compilations, tmp_path,
 @pytest.mark.parametrize("name", ["blend.cu", "formulas.h", "compiler.py"])
 def test_changed_source_is_compiled_anew(compilations, tmp_path, monkeypatch, name):
     path = compiler.KERNELS / name
-    if name == "compiler.py":  # which holds the compiler's options
+    # It holds the compiler's options.
+    if name == "compiler.py":
         path = tmp_path / name
         shutil.copy(compiler.__file__, path)
         monkeypatch.setattr(compiler, "__file__", str(path))
@@ -184,13 +187,15 @@ def test_damaged_entry_is_compiled_again_and_replaced(compilations, tmp_path, da
     assert compiled() == b"code 2"
     if damage != "folder":
         assert compiled() == b"code 2" and len(compilations) == 2
-    assert len(files_in(tmp_path / "cache")) == 1  # and nothing is left behind
+    # Nothing is left behind.
+    assert len(files_in(tmp_path / "cache")) == 1
 
 
 @pytest.mark.parametrize("where", ["a file", "below a file", "read only"])
 def test_folder_that_cannot_be_written_does_no_harm(compilations, tmp_path, monkeypatch, where):
     folder = tmp_path / "other"
-    if where == "read only":  # by its mode it would not be, for root
+    # By its mode it would not be, for root.
+    if where == "read only":
 
         def refused(**_):
             raise PermissionError(13, "Permission denied")
@@ -336,7 +341,8 @@ def kernels(monkeypatch) -> dict[str, FakeKernel]:
         monkeypatch.setattr(module, "device_of", lambda index: it)
         monkeypatch.setattr(module, "current_stream", lambda index: 7)
     monkeypatch.setattr(plan, "clear", lambda *_: None)
-    monkeypatch.setattr(torch._C, "_cuda_getDevice", lambda: -1, raising=False)  # where CPU tensors are
+    # Where CPU tensors are.
+    monkeypatch.setattr(torch._C, "_cuda_getDevice", lambda: -1, raising=False)
     return made
 
 
@@ -600,7 +606,8 @@ def test_capacity_is_a_power_of_two_that_sorting_can_use(kernels, num, num_tiles
     it = cuda.device_of(0)
     capacity = it.capacity(num, num_tiles, 2)
     assert capacity & (capacity - 1) == 0
-    assert capacity >= device.TILE**2  # a bucket for each thread: tile_list.cuh
+    # A bucket for each thread: tile_list.cuh.
+    assert capacity >= device.TILE**2
     assert it.sort_bytes(min(capacity, device.LONGEST_SORT)) <= it.blend_forward.most_shared <= 64 * 1024
 
 
@@ -614,7 +621,8 @@ def test_launch_config_is_laid_out_as_the_driver_has_it():
         setattr(config, name, value)
     config.hStream = bindings.CUstream(8)
     size = struct.calcsize(driver.LAUNCH_CONFIG)
-    assert size % 8 == 0  # the arguments follow
+    # The arguments follow.
+    assert size % 8 == 0
     ours = struct.pack(driver.LAUNCH_CONFIG, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0)
     assert ctypes.string_at(config.getPtr(), size) == ours
 
@@ -651,7 +659,8 @@ def test_launch_hands_grid_stream_and_arguments_to_the_driver(submissions):
     first, second = submissions.launched
     assert first == ((5, 2, 1, 64, 1, 1, 96, 2**40, 0, 0), "some", (2**45, -1, 1, 0.5), None)
     assert second == ((1, 1, 1, 64, 1, 1, 0, 0, 0, 0), "some", (0, 0, 0, 0), None)
-    assert submissions.bound == [3]  # once in a thread
+    # Once in a thread.
+    assert submissions.bound == [3]
 
 
 def test_launch_without_a_context_binds_one_and_tries_again(submissions):
@@ -724,7 +733,8 @@ def test_old_gpu_gets_the_reference(cuda_build, monkeypatch, capsys):
     api._cuda_is_available.cache_clear()
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 0))
     assert api.choose_backend(cuda_build, None) == "reference"
-    assert "pip install" not in capsys.readouterr().err  # which would not help
+    # It would not help.
+    assert "pip install" not in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"compute capability 7\.5"):
         api.choose_backend(cuda_build, "cuda")
 

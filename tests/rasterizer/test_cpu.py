@@ -181,4 +181,5 @@ def test_half_precision_and_columns_of_opacity_are_accepted():
     half = Splats(*(None if t is None else t.half() for t in scene.splats))
     result = rasterize(half, scene.view, scene.background)
     assert result.image.dtype == torch.float16
-    assert relative_error(result.image, truth.image) < 1e-2  # what rounding the inputs to 11 bits does
+    # What rounding the inputs to 11 bits does.
+    assert relative_error(result.image, truth.image) < 1e-2

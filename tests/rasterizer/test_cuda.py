@@ -157,7 +157,8 @@ def test_overflowing_lists_are_drawn_and_reported_and_grow(monkeypatch, capsys, 
 def dirty_memory():
     """What the allocator hands out holds NaN, where it is not new."""
     torch.cuda.empty_cache()
-    sizes = [1 << 16, 1 << 18, 1 << 22] * 8  # floats: its pools of small and of large blocks
+    # Floats: its pools of small and of large blocks.
+    sizes = [1 << 16, 1 << 18, 1 << 22] * 8
     blocks = [torch.full((size,), torch.nan, device="cuda") for size in sizes]
     del blocks
 
@@ -230,7 +231,8 @@ def test_threads_may_go_back_through_one_graph_at_once():
     results = []
 
     def work():
-        with torch.autograd.set_multithreading_enabled(False):  # in this thread, not in the device's
+        # In this thread, not in the device's.
+        with torch.autograd.set_multithreading_enabled(False):
             for _ in range(20):
                 results.append(torch.autograd.grad(loss, list(leaves.values()), retain_graph=True))
 
@@ -251,7 +253,8 @@ def test_cuda_graph_of_two_backward_passes_can_be_replayed():
     inputs = list(leaves.values())
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # the drawing is not captured, and is not drawn anew by a replay
+    # The drawing is not captured, and is not drawn anew by a replay.
+    with torch.cuda.stream(side):
         loss = random_loss(draw(rasterize, scene, leaves))
         truth = torch.autograd.grad(loss, inputs, retain_graph=True)
     torch.cuda.current_stream().wait_stream(side)

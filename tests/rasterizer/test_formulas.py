@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C co
 SCENES = scenes()
 MORE_SCENES = ["degree 3", "degree 2", "degree 1", "degree 0", "colors", "cov3d", "cov3d and colors"]
 MORE_SCENES += ["needles", "huge", "tiny", "off-centre", "part behind the camera", "close"]
-REACH_SLACK = 0.01  # formulas.h
+# As in formulas.h.
+REACH_SLACK = 0.01
 
 SHIM = """
 #include <math.h>
@@ -439,7 +440,8 @@ def test_rotation_matrix_and_its_gradient(formulas):
 @pytest.mark.parametrize("double", [True, False])
 def test_covariances_and_determinants(formulas, double):
     c = formulas(double=double)
-    for k, length in enumerate([1.0, 1e-3, 1e3]):  # needles: the two narrow axes
+    # Needles: the two narrow axes.
+    for k, length in enumerate([1.0, 1e-3, 1e3]):
         axes = random(2, 3, seed=k) * np.array([30.0, length, length])
         axes = c.array(axes).astype(float)
         cov = axes @ axes.T + 0.3 * np.eye(2)
@@ -487,7 +489,8 @@ def test_harmonics_and_their_gradient_equal_reference(formulas, num):
         unit = direction / length.item()
         assert_close(c.of("bases", num, unit), truth.detach(), 1e-6)
         v, gradient = random(num, seed=num), c.zeros(3)
-        (truth @ torch.tensor(v) + 0 * length).backward()  # degree 0 does not depend on the direction
+        # Degree 0 does not depend on the direction.
+        (truth @ torch.tensor(v) + 0 * length).backward()
         c.call("bases_backward", unit, length.item(), v, gradient)
         assert_close(gradient, leaf.grad[0], 1e-6, 1)
 
@@ -527,14 +530,18 @@ def test_step_skips_caps_and_ends(formulas):
         after = c.zeros(1) + before
         return c.call("step", alpha, after), after[0]
 
-    assert step(float(np.nextafter(np.float32(1 / 255), np.float32(0))), 1.0) == (0, 1)  # below 1/255
+    # Below 1/255.
+    assert step(float(np.nextafter(np.float32(1 / 255), np.float32(0))), 1.0) == (0, 1)
     assert step(float(np.float32(1 / 255)), 1.0)[0] > 0
     assert step(float("nan"), 1.0) == (0, 1)
-    weight, after = step(1.0, 1.0)  # capped
+    # Capped.
+    weight, after = step(1.0, 1.0)
     assert abs(weight - 0.99) < 1e-7 and abs(after - 0.01) < 1e-7
-    weight, after = step(1.0, 0.00999)  # would leave less than 1e-4: not blended, and the pixel has ended
+    # Would leave less than 1e-4: not blended, and the pixel has ended.
+    weight, after = step(1.0, 0.00999)
     assert weight == 0 and after == np.float32(-0.00999)
-    assert step(0.5, -0.5) == (0, -0.5)  # has ended before
+    # Has ended before.
+    assert step(0.5, -0.5) == (0, -0.5)
 
 
 @pytest.mark.parametrize("double", [True, False])

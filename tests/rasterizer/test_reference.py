@@ -115,7 +115,8 @@ def test_alpha_cap_and_end_of_pixel():
     torch.testing.assert_close(result.depth.item(), 0.99 + 2 * 0.01 * 0.99)
     torch.testing.assert_close(result.alpha.item(), 1 - 0.01**2)
     random_loss(result).backward()
-    assert not leaves["opacities"].grad.any()  # capped, capped, not blended
+    # Capped, capped, not blended.
+    assert not leaves["opacities"].grad.any()
     assert leaves["colors"].grad[:2].any() and not leaves["colors"].grad[2].any()
 
 

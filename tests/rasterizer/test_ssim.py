@@ -14,7 +14,8 @@ SHAPES = [
     (3, 1, 1),
     (3, 5, 200),
     (1, 200, 5),
-    (3, 16, 32),  # one tile exactly
+    # One tile exactly.
+    (3, 16, 32),
     (2, 3, 40, 33),
     (2, 2, 3, 17, 70),
 ]
@@ -51,10 +52,12 @@ def test_fused_ssim_equals_the_plain_one(shape, images):
     assert value.shape == shape[:-3] and value.dtype == torch.float32
     assert relative_error(value.cpu(), true_value) < 1e-5
     if torch.equal(image, truth):
-        return  # one pixel of the wall: the gradient is zero but for rounding
+        # One pixel of the wall: the gradient is zero but for rounding.
+        return
     for gradient, true_gradient in zip(gradients, true_gradients):
         assert gradient.shape == shape
-        assert relative_error(gradient.cpu(), true_gradient) < 1e-4  # float32 variances: 1e-5 in flat parts
+        # Float32 variances: 1e-5 in flat parts.
+        assert relative_error(gradient.cpu(), true_gradient) < 1e-4
 
 
 @pytest.mark.gpu
@@ -62,7 +65,8 @@ def test_equal_images_have_ssim_one_and_no_gradient():
     image = before_white((3, 64, 64))[0].cuda()
     value, gradients = value_and_gradients(ssim, image, image.clone())
     assert value.item() == pytest.approx(1, abs=1e-6)
-    assert max(gradient.abs().max() for gradient in gradients) < 1e-7  # of 1 / 12,288 a pixel
+    # Of 1 / 12,288 a pixel.
+    assert max(gradient.abs().max() for gradient in gradients) < 1e-7
 
 
 @pytest.mark.gpu

@@ -164,7 +164,8 @@ def _are_alike(tensors: Sequence[Tensor | None], shapes: Sequence[tuple[int, ...
             if tensor.shape != shape or tensor.dtype is not dtype or tensor.get_device() != index:
                 return False
     except AttributeError:
-        return False  # not a tensor
+        # Not a tensor.
+        return False
     return True
 
 

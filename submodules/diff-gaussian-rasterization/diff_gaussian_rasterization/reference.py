@@ -112,7 +112,8 @@ def visibility(p: Projected, view: View) -> tuple[Tensor, Tensor]:
 
 def extent(p: Projected) -> Tensor:
     """Return half the width and height [N, 2] of the box around {alpha >= 1/255}, in pixels."""
-    reach = 2 * torch.log(p.opacities.clamp(min=ALPHA_MIN) / ALPHA_MIN)  # squared Mahalanobis distance, [N]
+    # Squared Mahalanobis distance.
+    reach = 2 * torch.log(p.opacities.clamp(min=ALPHA_MIN) / ALPHA_MIN)  # [N]
     return (reach[:, None] * p.cov[:, ::2]).sqrt()
 
 
@@ -147,7 +148,8 @@ def blend_pixels(p: Projected, pixels: Tensor, background: Tensor) -> Tensor:
     distance = (dx - xy / yy * dy) ** 2 / (xx - xy * xy / yy) + dy**2 / yy
     alpha = p.opacities * torch.exp(-0.5 * distance)
     alpha = torch.where(alpha < ALPHA_MIN, 0.0, alpha.clamp(max=ALPHA_MAX))
-    after = torch.cumprod(1 - alpha, 1)  # transmittance behind each splat
+    # Transmittance behind each splat.
+    after = torch.cumprod(1 - alpha, 1)
     alpha = torch.where(after < TRANSMITTANCE_MIN, 0.0, alpha)
     after = torch.cumprod(1 - alpha, 1)
     before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], 1)[:, : after.shape[1]]
@@ -198,7 +200,8 @@ def _cov3d(splats: Splats) -> Tensor:
         2 * (y * z + w * x),
         1 - 2 * (x * x + y * y),
     ]
-    axes = torch.stack(rows, 1).view(-1, 3, 3) * splats.scales[:, None, :]  # columns: axes times lengths
+    # Columns: axes times lengths.
+    axes = torch.stack(rows, 1).view(-1, 3, 3) * splats.scales[:, None, :]
     return axes @ axes.transpose(1, 2)
 
 

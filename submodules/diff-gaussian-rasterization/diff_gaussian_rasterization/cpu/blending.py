@@ -37,7 +37,8 @@ class Images(NamedTuple):
 _f32 = np.float32
 _ALPHA_MIN, _ALPHA_MAX, _T_MIN = _f32(ALPHA_MIN), _f32(ALPHA_MAX), _f32(TRANSMITTANCE_MIN)
 _ZERO, _ONE = _f32(0), _f32(1)
-_LOWEST = _f32(-8)  # exponents below are invisible: ALPHA_MIN needs -5.54 at opacity 1
+# Exponents below are invisible: ALPHA_MIN needs -5.54 at opacity 1.
+_LOWEST = _f32(-8)
 _EIGHTH = _f32(0.125)
 # exp on [-1, 0]: Chebyshev interpolation of degree 6, relative error 2e-8
 _EXP = np.polynomial.Chebyshev.interpolate(np.exp, 6, [-1, 0]).convert(kind=np.polynomial.Polynomial)
@@ -146,7 +147,8 @@ def blend_backward(first_tile, last_tile, records, lists, images, v_images, v_ro
     height, width = depth.shape
     tiles_x = (width + TILE_WIDTH - 1) // TILE_WIDTH
     P = TILE_PIXELS
-    buffer = np.zeros(8 * P, np.float32)  # transmittance, v_image (3), v_depth; column, row; rest
+    # Planes: transmittance, v_image (3), v_depth; column, row; rest.
+    buffer = np.zeros(8 * P, np.float32)
     for i in range(P):
         buffer[5 * P + i] = i % TILE_WIDTH
         buffer[6 * P + i] = i // TILE_WIDTH

@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import torch
 
-TASKS_PER_THREAD = 8  # more tasks than threads, since blocks differ in work
+# More tasks than threads, since blocks differ in work.
+TASKS_PER_THREAD = 8
 
-_pools: dict[int, ThreadPoolExecutor] = {}  # by number of threads
+# By number of threads.
+_pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def kernel(function: Callable | None = None, **options) -> Callable:
@@ -49,7 +51,8 @@ def run_blocks(compiled: Callable, num_blocks: int, *args) -> None:
             compiled(0, num_blocks, *args)
         return
     step = -(-num_blocks // (num_threads * TASKS_PER_THREAD))
-    starts = itertools.count(0, step)  # next() is atomic
+    # next() is atomic.
+    starts = itertools.count(0, step)
 
     def work() -> None:
         while (first := next(starts)) < num_blocks:
@@ -58,7 +61,8 @@ def run_blocks(compiled: Callable, num_blocks: int, *args) -> None:
     helpers = [_pool(num_threads).submit(work) for _ in range(num_threads - 1)]
     try:
         work()
-    finally:  # helpers write to the caller's arrays: never leave before they are done
+    finally:
+        # Helpers write to the caller's arrays: never leave before they are done.
         errors = [h.exception() for h in helpers if not h.cancel()]
     for error in filter(None, errors):
         raise error
@@ -67,9 +71,11 @@ def run_blocks(compiled: Callable, num_blocks: int, *args) -> None:
 def _pool(num_threads: int) -> ThreadPoolExecutor:
     if num_threads not in _pools:
         pool = ThreadPoolExecutor(num_threads - 1, thread_name_prefix="rasterizer")
-        return _pools.setdefault(num_threads, pool)  # another thread may have been faster
+        # Another thread may have been faster.
+        return _pools.setdefault(num_threads, pool)
     return _pools[num_threads]
 
 
-if hasattr(os, "register_at_fork"):  # a forked child has no threads: let it start its own
+# A forked child has no threads: let it start its own.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)

@@ -40,7 +40,8 @@ def depth_order(records, radii):
         if radii[g] > 0:
             order[num] = g
             num += 1
-    keys = depths.view(np.uint32)  # positive floats sort like their bits
+    # Positive floats sort like their bits.
+    keys = depths.view(np.uint32)
     for shift in (0, 11, 22):
         starts = np.zeros(2049, np.int64)
         for g in order:
@@ -63,7 +64,8 @@ def bin_splats(records, order, width, height):
     for g in order:
         first_y, last_y = _tile_rows(records, g, height)
         num_spans += last_y - first_y
-    spans = np.empty((num_spans, 2), np.int32)  # first and last + 1 tile of a splat in a row of tiles
+    # First and last + 1 tile of a splat in a row of tiles.
+    spans = np.empty((num_spans, 2), np.int32)
     tile_starts = np.zeros(tiles_x * tiles_y + 1, np.int64)
     row_starts = np.zeros(records.shape[0] + 1, np.int64)
     span = 0

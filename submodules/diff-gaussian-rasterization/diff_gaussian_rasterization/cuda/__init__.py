@@ -83,7 +83,8 @@ def _draw(splats: Splats, view: View, background: Tensor | None, for_backward: b
     radii = new(*batch, plan.num, dtype=torch.int32)
     workspace = new(plan.size_with_rows if for_backward else plan.size, dtype=torch.uint8)
     head = plan.head(laid_out, view.world_to_camera, intrinsics, view.near)
-    plan.project(head, radii, workspace)  # the device begins; what follows costs it no time
+    # The device begins; what follows costs it no time.
+    plan.project(head, radii, workspace)
     images = new(*batch, 3, height, width), new(*batch, height, width), new(*batch, height, width)
     background = None if background is None else _contiguous(background)
     plan.blend(images, radii, background, workspace)
@@ -104,7 +105,8 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *v_outputs):
-        if torch.is_grad_enabled():  # create_graph=True
+        # With create_graph=True.
+        if torch.is_grad_enabled():
             return _backward_once(ctx, *v_outputs)
         return _backward(ctx, *v_outputs)
 
@@ -113,7 +115,8 @@ def _backward(ctx, v_image: Tensor | None, v_depth: Tensor | None, v_alpha: Tens
     """Return the gradients of what _Rasterize is given."""
     *splats, world_to_camera, intrinsics, radii, workspace, image, depth, alpha = ctx.saved_tensors
     plan, needs = ctx.plan, ctx.needs_input_grad
-    if workspace.numel() != plan.size_with_rows:  # activation checkpointing, and the lists have grown since
+    # Activation checkpointing, and the lists have grown since.
+    if workspace.numel() != plan.size_with_rows:
         raise RuntimeError("diff_gaussian_rasterization: the recomputed forward differs from the first")
     v_images = [None if v is None else _contiguous(v) for v in (v_image, v_depth, v_alpha)]
     v_splats = [torch.empty_like(t) if need else None for t, need in zip(splats, needs)]

@@ -28,12 +28,13 @@ def is_installed() -> bool:
     try:
         if importlib.util.find_spec("cuda.core") is None:
             return False
-    except ModuleNotFoundError:  # no package `cuda` at all
+    except ModuleNotFoundError:
         return False
     from cuda.bindings import nvrtc
 
     try:
-        nvrtc.nvrtcVersion()  # loads it
+        # Loads it.
+        nvrtc.nvrtcVersion()
     except RuntimeError:
         return False
     return True
@@ -74,7 +75,8 @@ def compile_source(source: str, capability: tuple[int, int], options: Mapping[st
         std="c++17",
         include_path=str(KERNELS),
         define_macro=list(macros(options).items()),
-        device_as_default_execution_space=True,  # NVRTC 13.0 wants it said of lambdas
+        # NVRTC 13.0 wants it said of lambdas.
+        device_as_default_execution_space=True,
         ptxas_options=["-v"],
     )
     report = io.StringIO()
@@ -91,7 +93,8 @@ def cache_folder() -> Path:
     if not base:
         try:
             base = Path("~/.cache").expanduser()
-        except RuntimeError:  # a user without a home
+        except RuntimeError:
+            # A user without a home.
             base = tempfile.gettempdir()
     return Path(base) / "diff_gaussian_rasterization"
 
@@ -127,4 +130,5 @@ def _write(path: Path, code: bytes) -> None:
         except OSError:
             Path(temporary).unlink(missing_ok=True)
     except OSError:
-        return  # the folder cannot be written: compiled for this process alone
+        # The folder cannot be written: compiled for this process alone.
+        return

@@ -107,8 +107,8 @@ class Device:
 
     def _grow(self) -> None:
         count, self._overflow.value = self._overflow.value, 0
-        # More than the list that overflowed, since capacity() rounds up. A captured graph keeps its short lists
-        # and reports the same again.
+        # More than the list that overflowed, since capacity() rounds up. A captured graph keeps its short
+        # lists and reports the same again.
         needed = count + count // 4
         if needed > self._least_capacity and os.environ.get("DIFF_GAUSSIAN_RASTERIZATION_DEBUG"):
             text = f"a tile had {count} splats, more than its list could hold: drawn slowly"

@@ -16,10 +16,10 @@ import torch
 
 _thread = threading.local()
 _INVALID_CONTEXT = 201
-_MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-LAUNCH_CONFIG = (
-    "7I2PI0P"  # CUlaunchConfig: grid (3), block (3), shared bytes, stream, attributes, their number
-)
+# CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
+_MAX_DYNAMIC_SHARED = 8
+# CUlaunchConfig: grid (3), block (3), shared bytes, stream, attributes, their number.
+LAUNCH_CONFIG = "7I2PI0P"
 
 
 class Kernel:

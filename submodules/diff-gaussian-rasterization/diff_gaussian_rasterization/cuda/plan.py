@@ -150,4 +150,5 @@ class Plan:
 
 
 _plan = functools.lru_cache(MAX_PLANS)(Plan)
-_rows_in_use = threading.Lock()  # several threads may go back through the same graph, on the same stream
+# Several threads may go back through the same graph, on the same stream.
+_rows_in_use = threading.Lock()

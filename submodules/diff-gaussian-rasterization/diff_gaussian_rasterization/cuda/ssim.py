@@ -17,11 +17,13 @@ from .driver import Kernel, Library, current_stream
 
 __all__ = ["ssim"]
 
-WINDOW_RADIUS = 5  # ssim.cu has it, too
+# ssim.cu has it, too.
+WINDOW_RADIUS = 5
 WINDOW_SIGMA = 1.5
 C1 = 0.01**2
 C2 = 0.03**2
-TILE = {"TILE_WIDTH": 32, "TILE_HEIGHT": 16, "STRIP": 4}  # pixels of a block; of a thread
+# Pixels of a block, and of a thread.
+TILE = {"TILE_WIDTH": 32, "TILE_HEIGHT": 16, "STRIP": 4}
 
 
 def ssim(image: Tensor, truth: Tensor) -> Tensor:
@@ -69,7 +71,8 @@ class _Ssim(torch.autograd.Function):
         needs = ctx.needs_input_grad
         means, images = image.new_empty(batch), batch.numel()
         maps = image.new_empty(2 + sum(needs), *image.shape) if any(needs) else None
-        tiles = channels * -(-width // TILE["TILE_WIDTH"]) * -(-height // TILE["TILE_HEIGHT"])  # of an image
+        # Of an image.
+        tiles = channels * -(-width // TILE["TILE_WIDTH"]) * -(-height // TILE["TILE_HEIGHT"])
         if images:
             index = image.get_device()
             kernels, stream = _kernels(index), current_stream(index)
