@@ -97,14 +97,14 @@ def align_pixels(work: Work) -> Work:
 
 def _leave_out_covered(work: Work) -> Work:
     """Without the frames in which something covers the face, and their images."""
-    is_covered = find_covered(work.refinement.flow)
+    is_covered = find_covered(work.refinement.flow, work.track.chips[work.head.frames])
     if not is_covered.any():
         return work
     for image_id in work.image_ids[is_covered]:
         work.layout.image(int(image_id)).unlink(missing_ok=True)
     times = spans(work.image_times[is_covered], 1 / work.rate)
-    note = f"something covers or blurs the face at {', '.join(times)}: {is_covered.sum()} frames left out"
-    reasons = dict.fromkeys(work.head.frames[is_covered].tolist(), "something covers or blurs the face")
+    note = f"something covers the face at {', '.join(times)}: {is_covered.sum()} frames left out"
+    reasons = dict.fromkeys(work.head.frames[is_covered].tolist(), "something covers the face")
     return replace(
         work,
         head=work.head.select(~is_covered),

@@ -61,7 +61,7 @@ def find_cuts(track: LandmarkTrack, rate: float) -> list[Cut]:
     frames = np.flatnonzero(track.kept)
     if len(frames) < 2:
         return []
-    pictures = _normalized(track.thumbnails[frames])
+    pictures = normalized(track.thumbnails[frames])
     unlike = 1 - (pictures[1:] * pictures[:-1]).sum(axis=1)  # [F - 1]
     is_cut = (unlike > 1 - CUT) & (unlike > CUT_OVER_MEDIAN * np.median(unlike))
     gaps = np.diff(frames)
@@ -81,7 +81,7 @@ def _likeness(track: LandmarkTrack, before: np.ndarray, after: np.ndarray) -> fl
     is_like = abs(_yaw(track, first)[:, None] - _yaw(track, second)) < LIKE_POSE
     if is_like.sum() < PAIRS:
         return None
-    correlations = _normalized(track.chips[first]) @ _normalized(track.chips[second]).T
+    correlations = normalized(track.chips[first]) @ normalized(track.chips[second]).T
     return float(np.sort(correlations[is_like])[-PAIRS:].mean())
 
 
@@ -94,7 +94,8 @@ def _yaw(track: LandmarkTrack, frames: np.ndarray) -> np.ndarray:  # [S] degrees
     return np.rad2deg(np.arctan2(across[:, 2], across[:, 0]))
 
 
-def _normalized(pictures: np.ndarray) -> np.ndarray:  # [S, h, w] -> [S, h w], mean 0 and length 1
+def normalized(pictures: np.ndarray) -> np.ndarray:  # [S, h, w] -> [S, h w]
+    """Pictures as vectors of mean 0 and length 1, whose products are their correlations."""
     rows = pictures.reshape(len(pictures), -1).astype(np.float64)
     rows -= rows.mean(axis=1, keepdims=True)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
