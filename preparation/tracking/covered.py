@@ -8,8 +8,8 @@ import numpy as np
 
 from preparation.tracking.shots import normalized
 
-# Residual flow over the median of the clip. With a hand before the mouth it was 7 to 13 times the median, else
-# up to 2.9, and somewhat above 5 with brows raised high.
+# Residual flow over the median of the clip. With a hand before the mouth it was 7 to 13 times the median,
+# else up to 2.9, and somewhat above 5 with brows raised high.
 STANDS_OUT = 5.0
 # Correlation with the most alike face among the other frames: of covered faces 0.67 to 0.72, of the rarest
 # expressions 0.93 and more.
