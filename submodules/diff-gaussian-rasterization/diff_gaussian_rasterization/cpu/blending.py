@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..constants import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
-from .geometry import ROW
 from .threads import kernel
 from .tiles import TILE_HEIGHT, TILE_PIXELS, TILE_WIDTH
 
@@ -135,6 +134,27 @@ def blend_forward(first_tile, last_tile, records, lists, background, images):
 
 
 @kernel(fastmath={"contract", "reassoc", "nsz"})
+def _begin_backward(buffer, left, top, images, v_images):
+    """Fill a tile's transmittance (-1: outside the image), gradients, and what the loss holds of a pixel."""
+    image, depth, alpha = images
+    v_image, v_depth, v_alpha = v_images
+    height, width = depth.shape
+    P = TILE_PIXELS
+    buffer[:P] = -_ONE
+    for row in range(min(TILE_HEIGHT, height - top)):
+        for column in range(min(TILE_WIDTH, width - left)):
+            i = row * TILE_WIDTH + column
+            y, x = top + row, left + column
+            rest = depth[y, x] * v_depth[y, x] - (_ONE - alpha[y, x]) * v_alpha[y, x]
+            for c in range(3):
+                rest += image[c, y, x] * v_image[c, y, x]
+                buffer[(c + 1) * P + i] = v_image[c, y, x]
+            buffer[i] = _ONE
+            buffer[4 * P + i] = v_depth[y, x]
+            buffer[7 * P + i] = rest
+
+
+@kernel(fastmath={"contract", "reassoc", "nsz"})
 def blend_backward(first_tile, last_tile, records, lists, images, v_images, v_rows):
     """Write the gradients of every entry of the tiles' lists to its row of v_rows [P, ROW].
 
@@ -142,10 +162,7 @@ def blend_backward(first_tile, last_tile, records, lists, images, v_images, v_ro
     alpha_i is T_i v_i - rest_i / (1 - alpha_i), where rest_i is what the total holds behind splat i.
     """
     tile_starts, splats, rows, _ = lists
-    image, depth, alpha = images
-    v_image, v_depth, v_alpha = v_images
-    height, width = depth.shape
-    tiles_x = (width + TILE_WIDTH - 1) // TILE_WIDTH
+    tiles_x = (images.depth.shape[1] + TILE_WIDTH - 1) // TILE_WIDTH
     P = TILE_PIXELS
     # Planes: transmittance, v_image (3), v_depth; column, row; rest.
     buffer = np.zeros(8 * P, np.float32)
@@ -154,26 +171,14 @@ def blend_backward(first_tile, last_tile, records, lists, images, v_images, v_ro
         buffer[6 * P + i] = i // TILE_WIDTH
     for tile in range(first_tile, last_tile):
         left, top = (tile % tiles_x) * TILE_WIDTH, (tile // tiles_x) * TILE_HEIGHT
-        buffer[:P] = -_ONE
-        for row in range(min(TILE_HEIGHT, height - top)):
-            for column in range(min(TILE_WIDTH, width - left)):
-                i = row * TILE_WIDTH + column
-                y, x = top + row, left + column
-                rest = depth[y, x] * v_depth[y, x] - (_ONE - alpha[y, x]) * v_alpha[y, x]
-                for c in range(3):
-                    rest += image[c, y, x] * v_image[c, y, x]
-                    buffer[(c + 1) * P + i] = v_image[c, y, x]
-                buffer[i] = _ONE
-                buffer[4 * P + i] = v_depth[y, x]
-                buffer[7 * P + i] = rest
+        _begin_backward(buffer, left, top, images, v_images)
         done = False
         for entry in range(tile_starts[tile], tile_starts[tile + 1]):
             row_index = rows[entry]
             if (entry - tile_starts[tile]) % 8 == 7 and not done:
                 done = _all_done(buffer)
             if done:
-                for k in range(ROW):
-                    v_rows[row_index, k] = _ZERO
+                v_rows[row_index] = _ZERO
                 continue
             r = records[splats[entry]]
             u, v = _f32(r[0] - left - 0.5), _f32(r[1] - top - 0.5)
