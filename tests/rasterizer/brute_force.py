@@ -9,6 +9,20 @@ from tests.rasterizer.scenes import Scene
 
 def render(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return image [3, H, W], depth [H, W] and alpha [H, W]."""
+    view, background = scene.view, scene.background.numpy()
+    flat = project(scene)
+    image = np.zeros((3, view.height, view.width))
+    depth, alpha = np.zeros(image.shape[1:]), np.zeros(image.shape[1:])
+    for row in range(view.height):
+        for column in range(view.width):
+            color, z, transmittance = blend(flat, np.array([column + 0.5, row + 0.5]))
+            image[:, row, column] = color + transmittance * background
+            depth[row, column], alpha[row, column] = z, 1 - transmittance
+    return image, depth, alpha
+
+
+def project(scene: Scene) -> list[tuple]:
+    """Return (z, mean, inverse covariance, opacity, colour) of the Gaussians before the camera, by z."""
     splats = {name: t.numpy() for name, t in scene.splats._asdict().items() if t is not None}
     view = scene.view
     world_to_camera = view.world_to_camera.numpy()
@@ -23,41 +37,40 @@ def render(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         clamped_x = z * np.clip(x / z, -cx / fx - 0.3 * tan_x, (view.width - cx) / fx + 0.3 * tan_x)
         clamped_y = z * np.clip(y / z, -cy / fy - 0.3 * tan_y, (view.height - cy) / fy + 0.3 * tan_y)
         jacobian = np.array([[fx / z, 0, -fx * clamped_x / z**2], [0, fy / z, -fy * clamped_y / z**2]])
-        if "cov3d" in splats:
-            xx, xy, xz, yy, yz, zz = splats["cov3d"][g]
-            cov3d = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-        else:
-            axes = Rotation.from_quat(np.roll(splats["rotations"][g], -1)).as_matrix()
-            cov3d = axes @ np.diag(splats["scales"][g] ** 2) @ axes.T
-        to_camera = world_to_camera[:3, :3]
+        to_camera, cov3d = world_to_camera[:3, :3], covariance(splats, g)
         cov2d = jacobian @ to_camera @ cov3d @ to_camera.T @ jacobian.T + 0.3 * np.eye(2)
-        color = (
-            splats["colors"][g]
-            if "colors" in splats
-            else sh_color(splats["sh"][g], splats["means"][g] - camera_center)
-        )
         mean2d = np.array([fx * x / z + cx, fy * y / z + cy])
+        if "colors" in splats:
+            color = splats["colors"][g]
+        else:
+            color = sh_color(splats["sh"][g], splats["means"][g] - camera_center)
         flat.append((z, mean2d, np.linalg.inv(cov2d), splats["opacities"][g], color))
-    flat.sort(key=lambda item: item[0])
+    return sorted(flat, key=lambda item: item[0])
 
-    image = np.zeros((3, view.height, view.width))
-    depth, alpha_map = np.zeros(image.shape[1:]), np.zeros(image.shape[1:])
-    for row in range(view.height):
-        for column in range(view.width):
-            transmittance = 1.0
-            for z, mean2d, precision, opacity, color in flat:
-                offset = np.array([column + 0.5, row + 0.5]) - mean2d
-                alpha = min(0.99, opacity * np.exp(-0.5 * offset @ precision @ offset))
-                if alpha < 1 / 255:
-                    continue
-                if transmittance * (1 - alpha) < 1e-4:
-                    break
-                image[:, row, column] += transmittance * alpha * color
-                depth[row, column] += transmittance * alpha * z
-                transmittance *= 1 - alpha
-            image[:, row, column] += transmittance * scene.background.numpy()
-            alpha_map[row, column] = 1 - transmittance
-    return image, depth, alpha_map
+
+def covariance(splats: dict[str, np.ndarray], g: int) -> np.ndarray:
+    """Return the covariance [3, 3] of a Gaussian in the world."""
+    if "cov3d" in splats:
+        xx, xy, xz, yy, yz, zz = splats["cov3d"][g]
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    axes = Rotation.from_quat(np.roll(splats["rotations"][g], -1)).as_matrix()
+    return axes @ np.diag(splats["scales"][g] ** 2) @ axes.T
+
+
+def blend(flat: list[tuple], pixel: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Return colour, depth and transmittance at a pixel's centre."""
+    color, depth, transmittance = np.zeros(3), 0.0, 1.0
+    for z, mean2d, precision, opacity, own_color in flat:
+        offset = pixel - mean2d
+        alpha = min(0.99, opacity * np.exp(-0.5 * offset @ precision @ offset))
+        if alpha < 1 / 255:
+            continue
+        if transmittance * (1 - alpha) < 1e-4:
+            break
+        color += transmittance * alpha * own_color
+        depth += transmittance * alpha * z
+        transmittance *= 1 - alpha
+    return color, depth, transmittance
 
 
 def sh_color(coefficients: np.ndarray, direction: np.ndarray) -> np.ndarray:
