@@ -160,6 +160,7 @@ def blend_backward(first_tile, last_tile, records, lists, images, v_images, v_ro
 
     With total = sum of w_i v_i + T v_background and v_i = <colour_i, v_image> + z_i v_depth, the gradient of
     alpha_i is T_i v_i - rest_i / (1 - alpha_i), where rest_i is what the total holds behind splat i.
+    Undivided: with "reassoc", moving lines into a function changes the sums' order, and so their last digits.
     """
     tile_starts, splats, rows, _ = lists
     tiles_x = (images.depth.shape[1] + TILE_WIDTH - 1) // TILE_WIDTH
