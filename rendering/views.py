@@ -13,7 +13,7 @@ from scene.avatar import Avatar
 from scene.cameras import swing_path
 from scene.coefficients import matched
 from scene.dataset import FrameDataset, resolve_size
-from scene.dataset_readers import Clip, read_transforms, split_clip, with_pictures
+from scene.dataset_readers import Clip, Split, read_transforms, split_clip, with_pictures
 from scene.views import Drive, HeadView
 from utils.errors import UserError
 
@@ -75,6 +75,14 @@ def view_sets(config: RenderConfig, avatar: Avatar, device: torch.device) -> Vie
         note = f"{clip.root}: not the clip that the avatar was trained on: drawn without scores, into {name}/"
         return ViewSets({name: _driven(config, clip, background)}, (*clip.notes[1:], note))
     clip = with_pictures(clip, m.check_data)
+    return ViewSets(_with_truth(config, clip, split, background), clip.notes[1:])
+
+
+def _with_truth(
+    config: RenderConfig, clip: Clip, split: Split, background: Tensor
+) -> dict[str, Collection[HeadView]]:
+    """Training, validation and held-out frames of the clip that the avatar was trained on."""
+    m = config.model
     indices = {} if config.render.skip_train else {"train": split.train}
     if not config.render.skip_test:
         indices |= {"val": split.val, "test": split.test}
@@ -87,13 +95,13 @@ def view_sets(config: RenderConfig, avatar: Avatar, device: torch.device) -> Vie
                 resolution=m.resolution,
                 background=background,
                 only_head=m.only_head,
-                device=device,
+                device=background.device,
                 data_device="cpu",
                 # Every frame is asked for once.
                 cache_bytes=0,
             )
             sets[name] = FrameViews(frames, background, config.network)
-    return ViewSets(sets, clip.notes[1:])
+    return sets
 
 
 def _is_trained_on(avatar: Avatar, clip: Clip, config: RenderConfig) -> bool:

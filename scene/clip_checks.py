@@ -71,9 +71,8 @@ def check_clip(clip) -> tuple[str, ...]:
     return ()
 
 
-def matte_defect(matte: np.ndarray) -> str | None:
-    """What is wrong with the values of a matte [H, W] uint8, in words; None if nothing is."""
-    largest = int(matte.max(initial=0))
+def matte_defect(largest: int) -> str | None:
+    """What is wrong with a matte of 8 bits with this largest value, in words; None if nothing is."""
     if largest == 0:
         return "all zero, no pixel is on the person"
     if largest < OPAQUE:
@@ -117,9 +116,8 @@ def _check_values(frames: list, looks: list[_Look]) -> None:
     for is_bad in (lambda look: look.largest == 0, lambda look: look.largest < OPAQUE):
         bad = [i for i, look in enumerate(looks) if is_bad(look)]
         if bad:
-            defect = matte_defect(np.full((1, 1), looks[bad[0]].largest, np.uint8))
             more = f" ({len(bad)} of {len(looks)} mattes looked at are like it)"
-            raise refuse_matte(frames[bad[0]].mask_path, defect, more)
+            raise refuse_matte(frames[bad[0]].mask_path, matte_defect(looks[bad[0]].largest), more)
 
 
 def _check_sides(frames: list, looks: list[_Look]) -> None:

@@ -86,7 +86,7 @@ def load_frame(
     """Decode a frame and its matte, which the parsing map cuts to the head if so wanted. Raises UserError."""
     rgb = cv2.cvtColor(decode_image(record.image_path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     alpha = decode_image(record.mask_path, cv2.IMREAD_GRAYSCALE)
-    if check_data and (defect := matte_defect(alpha)):
+    if check_data and (defect := matte_defect(int(alpha.max(initial=0)))):
         raise refuse_matte(record.mask_path, defect)
     if only_head:
         alpha = alpha * head_pixels(decode_image(record.parsing_path, cv2.IMREAD_COLOR))
