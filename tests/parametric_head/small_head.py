@@ -234,7 +234,7 @@ def _parts() -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray]:
 
 
 def _shell() -> tuple[np.ndarray, np.ndarray, int]:
-    """Points and triangles of the closed head without its neck; how many of the first points are the face's."""
+    """Points and triangles of the closed head without its neck; how many points are the face's."""
     right = np.array(list(_HALF.values()), float)
     left = np.array([_HALF[i] for i in _HALF if i in _MIRROR], float) * [-1, 1]
     marks = np.concatenate([right, left])
