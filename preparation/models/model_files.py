@@ -4,20 +4,15 @@ Looked for in `--models DIR`, else in GAUSSIANHEAD_MODELS, else in the user's ca
 downloaded on first use. All are Google's, Apache-2.0.
 """
 
-import hashlib
-import os
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.downloads import cache_folder, check_sha256, named_folder, read_url
 from utils.errors import UserError
 from utils.files import replacing
 from utils.progress import Progress
 
 _BUCKET = "https://storage.googleapis.com"
-_TIMEOUT_SECONDS = 20
-_CHUNK = 1 << 16
 
 
 class Model(NamedTuple):
@@ -56,49 +51,33 @@ def find_model(model: Model, folder: Path | None = None, quiet: bool = False) ->
     A folder that was named (`folder`, or the environment's) is only read. Raises UserError with the address
     to fetch it from.
     """
-    named = folder or (
-        Path(os.environ["GAUSSIANHEAD_MODELS"]) if os.environ.get("GAUSSIANHEAD_MODELS") else None
-    )
-    path = (named or cache_folder()) / model.name
+    named = named_folder(folder)
+    path = (named.path if named else cache_folder()) / model.name
     if path.is_file():
         _check(path, model)
         return path
     if named:
-        flag = "--models" if folder else "GAUSSIANHEAD_MODELS"
-        raise UserError(f"{path}: missing; {flag} names this folder, fetch {model.url} into it")
+        raise UserError(f"{path}: missing; {named.flag} names this folder, fetch {model.url} into it")
     _download(model, path, quiet)
     return path
 
 
-def cache_folder() -> Path:
-    """Where downloads go: the user's cache, by the XDG convention."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gaussianhead"
-
-
 def _check(path: Path, model: Model) -> None:
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != model.sha256:
-        raise UserError(
-            f"{path}: SHA-256 {found[:16]}..., expected {model.sha256[:16]}...: damaged or another version; "
-            f"remove it, or fetch {model.url}"
-        )
+    check_sha256(path.read_bytes(), model.sha256, path, f"remove it, or fetch {model.url}")
 
 
 def _download(model: Model, path: Path, quiet: bool) -> None:
     with replacing(path) as partial:
         try:
             with (
-                urllib.request.urlopen(model.url, timeout=_TIMEOUT_SECONDS) as answer,
                 open(partial, "wb") as file,
                 Progress(model.size, f"downloading {model.name}", quiet=quiet) as progress,
             ):
-                while chunk := answer.read(_CHUNK):
+                for chunk in read_url(model.url):
                     file.write(chunk)
                     progress.update(len(chunk))
-        except (OSError, urllib.error.URLError) as error:
-            reason = getattr(error, "reason", error)
+        except UserError as error:
             raise UserError(
-                f"{model.name}: cannot be downloaded ({reason}); fetch {model.url} elsewhere and name its "
-                "folder by --models"
+                f"{model.name}: {error}; fetch {model.url} elsewhere and name its folder by --models"
             ) from None
         _check(partial, model)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from preparation.models.mediapipe_networks import check_mediapipe
-from preparation.models.model_files import Model, cache_folder
+from preparation.models.model_files import Model
+from utils.downloads import cache_folder
 from utils.errors import UserError
 
 
