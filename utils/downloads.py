@@ -44,7 +44,9 @@ def read_url(url: str) -> Iterator[bytes]:
             while chunk := answer.read(_CHUNK):
                 yield chunk
     except (OSError, http.client.HTTPException) as error:
-        raise UserError(f"cannot be downloaded ({getattr(error, 'reason', error) or type(error).__name__})") from None
+        raise UserError(
+            f"cannot be downloaded ({getattr(error, 'reason', error) or type(error).__name__})"
+        ) from None
 
 
 def check_sha256(content: bytes, expected: str, name: str | Path, remedy: str) -> None:
