@@ -1,9 +1,10 @@
 """The head model's packed file: found, or fetched once and packed; its content checked.
 
-`--models DIR`, or GAUSSIANHEAD_MODELS, may hold the packed file, or the originals (ICT-FaceKit's folder FaceXModel,
-or its files themselves); it is only read. Else the packed file stands in the user's cache, its licence beside it. Where
-it is missing there, 105 files of 2.6 MB (50 of 100 identity shapes) are downloaded at a pinned commit, a few at a
-time; of each only its packed shape is kept, so that a broken download goes on where it broke.
+`--models DIR`, or GAUSSIANHEAD_MODELS, may hold the packed file, or the originals (ICT-FaceKit's folder
+FaceXModel, or its files themselves); it is only read. Else the packed file stands in the user's cache, its
+licence beside it. Where it is missing there, 105 files of 2.6 MB (50 of 100 identity shapes) are downloaded at a
+pinned commit, a few at a time; of each only its packed shape is kept, so that a broken download goes on where
+it broke.
 """
 
 import json
@@ -40,7 +41,7 @@ Source = Callable[[str], bytes]
 
 
 def find_head(folder: Path | None = None, quiet: bool = False) -> Path:
-    """Return the path of the packed head model, its content right, fetching or packing it into the cache if needed.
+    """Return the path of the packed head model, whose content is right; where needed it is fetched and packed.
 
     Raises UserError of one line that says what is missing or wrong, and how to have it otherwise.
     """
@@ -50,8 +51,8 @@ def find_head(folder: Path | None = None, quiet: bool = False) -> Path:
         originals = _originals_in(named.path)
         if not path.is_file() and not originals:
             raise UserError(
-                f"{path}: missing; {named.flag} names this folder, put it there, or {_FOLDER} of {_REPOSITORY} at "
-                f"commit {_COMMIT[:7]}"
+                f"{path}: missing; {named.flag} names this folder, put it there, or {_FOLDER} of "
+                f"{_REPOSITORY} at commit {_COMMIT[:7]}"
             )
     else:
         path, originals = cached, None

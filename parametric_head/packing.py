@@ -1,9 +1,9 @@
 """From ICT-FaceKit's published files to the packed arrays of `model.ARRAYS`.
 
-A published mesh is an OBJ file; every shape has the vertices of the neutral mesh in the same order. Kept are the
-vertices of the layout; the lacrimal fluid, eye blend, eye occlusion and lashes behind them are left out. Quads are
-split along their shorter diagonal, and shapes become differences from the neutral mesh, as float16 (rounded by at
-most 0.01 mm).
+A published mesh is an OBJ file; every shape has the vertices of the neutral mesh in the same order. Kept are
+the vertices of the layout; the lacrimal fluid, eye blend, eye occlusion and lashes behind them are left out.
+Quads are split along their shorter diagonal, and shapes become differences from the neutral mesh, as float16
+(rounded by at most 0.01 mm).
 """
 
 from dataclasses import dataclass

@@ -9,8 +9,9 @@ import functools
 import numpy as np
 from scipy.spatial import Delaunay
 
-from parametric_head.landmarks import LandmarkPlaces
+from parametric_head.landmarks import NUM_CANONICAL, CanonicalFace, LandmarkPlaces, register
 from parametric_head.model import ParametricHead, head_from_arrays
+from tests.preparation.synthetic_head import mean_landmarks
 
 HALF_WIDTH, HALF_DEPTH, HALF_HEIGHT, MIDDLE = 7.4, 9.5, 11.0, 1.0
 NUM_IDENTITIES = 6
@@ -94,12 +95,15 @@ def small_head(seed: int = 0) -> ParametricHead:
 
 @functools.cache
 def small_landmarks(head: ParametricHead) -> LandmarkPlaces:
-    """478 places on it: iBUG's where MediaPipe has them, others spread over the front of the face."""
-    front = np.flatnonzero(head.triangle_part == 0)
-    # Deterministic and spread: every landmark at the middle of a triangle of the face.
-    chosen = front[np.linspace(0, len(front) - 1, 478).astype(int)]
-    barycentric = np.full((478, 3), 1 / 3, np.float32)
-    return LandmarkPlaces(head.triangles[chosen], barycentric)
+    """A real face's 478 landmarks (tests/preparation/face.npz) registered onto the small head."""
+    return register(head, real_face())
+
+
+def real_face() -> CanonicalFace:
+    """The mean face of a clip, as MediaPipe's canonical face is: symmetric to within a few millimetres, cm."""
+    points = mean_landmarks()[:NUM_CANONICAL] / 0.029
+    normals = points - [0, 0, points[:, 2].min() - 5]
+    return CanonicalFace(points, normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 def small_arrays(seed: int = 0) -> dict[str, np.ndarray]:
