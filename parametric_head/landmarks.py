@@ -1,9 +1,9 @@
 """Where MediaPipe's landmarks lie on the mesh, found on the user's machine.
 
 MediaPipe's model file brings a canonical face of 468 points. It is warped onto the head's face part: first by
-the landmarks that iBUG's scheme, whose vertices the head model knows, shares with MediaPipe's; then by closest points
-of the surface, a few times over, the warp staying smooth. Lips and lids are told apart by what jawOpen and eyeBlink
-move. Irises, which the canonical face lacks, are placed on the eyeballs.
+the landmarks that MediaPipe shares with iBUG's scheme, whose vertices the head model knows; then by closest
+points of the surface, a few times over, the warp staying smooth. Lips and lids are told apart by what jawOpen
+and eyeBlink move. Irises, which the canonical face lacks, are placed on the eyeballs.
 """
 
 import struct
@@ -20,7 +20,7 @@ from parametric_head.model import ParametricHead
 from utils.errors import UserError
 
 NUM_CANONICAL, NUM_LANDMARKS = 468, 478
-# MediaPipe's index by iBUG's: chin, brows, nose, eyes, lips. The sides of the jaw follow no points of the skin.
+# MediaPipe's index by iBUG's: chin, brows, nose, eyes, lips. The sides of the jaw are no points of the skin.
 IBUG_TO_MEDIAPIPE = {
     **{6: 149, 8: 152, 10: 378},
     **dict(zip(range(17, 27), (70, 63, 105, 66, 107, 336, 296, 334, 293, 300))),
@@ -175,12 +175,12 @@ def _warp(
 
 
 def _irises(head: ParametricHead) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles [10] and weights [10, 3]: per eye, the right one first, centre, +x, top, -x, bottom of the iris."""
+    """Triangles [10], weights [10, 3]: the right iris, then the left, by centre, +x, top, -x, bottom."""
     around = IRIS_RADIUS * np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]])
     found = []
     for part, (start, stop) in (("right", head.sclera_iris_ranges[2]), ("left", head.sclera_iris_ranges[0])):
         eyeball = head.triangle_part == head.part_names.index(f"eyeball_{part}")
-        # The outer mesh, called sclera, covers the iris as the cornea does; its foremost point is the pupil's.
+        # The outer mesh, called sclera, covers the iris as a cornea does; its foremost point is the pupil's.
         is_outer = ((head.triangles >= start) & (head.triangles < stop)).all(1)
         faces = np.flatnonzero(eyeball & is_outer)
         pupil = head.neutral[start + head.neutral[start:stop, 2].argmax()]
@@ -221,7 +221,9 @@ def _barycentric_of_closest(points: np.ndarray, corners: np.ndarray) -> np.ndarr
         weights[..., i], weights[..., j] = 1 - part, part
         candidates.append(weights)
     weights = np.stack(candidates, -2)  # [..., 4, 3]
-    distance = np.linalg.norm(np.einsum("...kc,...cd->...kd", weights, corners) - points[..., None, :], axis=-1)
+    distance = np.linalg.norm(
+        np.einsum("...kc,...cd->...kd", weights, corners) - points[..., None, :], axis=-1
+    )
     distance[..., 0] = np.where((inside >= 0).all(-1), distance[..., 0], np.inf)
     best = distance.argmin(-1)
     return np.take_along_axis(weights, best[..., None, None], -2)[..., 0, :]

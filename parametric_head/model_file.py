@@ -2,9 +2,9 @@
 
 `--models DIR`, or GAUSSIANHEAD_MODELS, may hold the packed file, or the originals (ICT-FaceKit's folder
 FaceXModel, or its files themselves); it is only read. Else the packed file stands in the user's cache, its
-licence beside it. Where it is missing there, 105 files of 2.6 MB (50 of 100 identity shapes) are downloaded at a
-pinned commit, a few at a time; of each only its packed shape is kept, so that a broken download goes on where
-it broke.
+licence beside it. Where it is missing there, 105 files of 2.6 MB (50 of 100 identity shapes) are downloaded
+at a pinned commit, a few at a time; of each only its packed shape is kept, so that a broken download goes on
+where it broke.
 """
 
 import json
@@ -41,7 +41,7 @@ Source = Callable[[str], bytes]
 
 
 def find_head(folder: Path | None = None, quiet: bool = False) -> Path:
-    """Return the path of the packed head model, whose content is right; where needed it is fetched and packed.
+    """Return the path of the packed head model, its content right; fetch and pack it where it is missing.
 
     Raises UserError of one line that says what is missing or wrong, and how to have it otherwise.
     """

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "rendering": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
     "training": {"arguments", "gaussian_renderer", "rendering", "scene", "utils", *PACKAGES},
     "scoring": {"arguments", "scene", "utils"},
-    "preparation": {"arguments", "scene", "utils"},
+    "parametric_head": {"utils"},
+    "preparation": {"arguments", "parametric_head", "scene", "utils"},
     RASTERIZER: set(),
     SIMPLE_KNN: set(),
 }

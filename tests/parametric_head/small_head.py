@@ -7,6 +7,7 @@ vertices at iBUG's 68 landmarks. Every shape of ARKit's names moves something bu
 import functools
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import Delaunay
 
 from parametric_head.landmarks import NUM_CANONICAL, CanonicalFace, LandmarkPlaces, register
@@ -100,8 +101,11 @@ def small_landmarks(head: ParametricHead) -> LandmarkPlaces:
 
 
 def real_face() -> CanonicalFace:
-    """The mean face of a clip, as MediaPipe's canonical face is: symmetric to within a few millimetres, cm."""
+    """The mean face of a clip made symmetric, as MediaPipe's canonical face is; cm."""
     points = mean_landmarks()[:NUM_CANONICAL] / 0.029
+    mirrored = points * [-1, 1, 1]
+    _, partner = linear_sum_assignment(np.linalg.norm(points[:, None] - mirrored, axis=2))
+    points = (points + mirrored[partner]) / 2
     normals = points - [0, 0, points[:, 2].min() - 5]
     return CanonicalFace(points, normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
@@ -255,7 +259,8 @@ def _shell() -> tuple[np.ndarray, np.ndarray, int]:
     faces = Delaunay(flat).simplices
     faces = faces[~_is_open(flat[faces].mean(1))]
     first, second, third = flat[faces].transpose(1, 0, 2)
-    turn = np.cross(second - first, third - first)
+    (x1, y1), (x2, y2) = (second - first).T, (third - first).T
+    turn = x1 * y2 - y1 * x2
     faces = np.where(turn[:, None] > 0, faces, faces[:, ::-1])[np.abs(turn) > 1e-6]
     # The seam at the back: its right edge is its left edge.
     merged = np.arange(len(flat))
