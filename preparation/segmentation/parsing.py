@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 
 from preparation.geometry.landmark_names import JAW, LIPS, OUTLINE
+from preparation.segmentation.learned_colors import LearnedColors
 
 # RGB.
 HEAD, NECK, TORSO, BACKGROUND = (0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)
 HAIR_CLASS, BODY_SKIN_CLASS, FACE_SKIN_CLASS, CLOTHES_CLASS, OTHER_CLASS = 1, 2, 3, 4, 5
 # The classes of the multiclass model, background first.
 NUM_CLASSES = 6
-# Bins of a colour histogram, per channel.
-_BINS = 12
 # A colour is hair where at least this share of its pixels is hair's.
 _SURE = 0.7
 
@@ -37,7 +36,7 @@ class ColorParser:
     """Parses by the jaw line and by colours that it has learned from some frames of the clip."""
 
     def __init__(self) -> None:
-        self._counts = {kind: np.zeros((_BINS,) * 3, np.float32) for kind in ("hair", "skin", "clothes")}
+        self._colors = LearnedColors()
 
     def learn(self, frame: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> None:
         """Count a frame's colours [H, W, 3] uint8: hair above the forehead, skin in the face, clothes low."""
@@ -52,29 +51,21 @@ class ColorParser:
             "skin": solid & face,
             "clothes": solid & (rows > chin + 0.35 * height),
         }
-        for kind, region in regions.items():
-            self._counts[kind] += cv2.calcHist(
-                [frame], [0, 1, 2], region.astype(np.uint8), [_BINS] * 3, [0, 256] * 3
-            )
+        self._colors.learn(frame, regions)
 
     def __call__(self, frame: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """Paint the map [H, W, 3] of a frame."""
-        shares = {kind: _spread(counts) for kind, counts in self._counts.items()}
-        total = sum(shares.values()) + 1e-7
-        bins = frame.astype(np.int32) * _BINS // 256
-        hair, skin = (
-            (shares[kind] / total)[bins[..., 0], bins[..., 1], bins[..., 2]] for kind in ("hair", "skin")
-        )
+        hair, skin = self._colors.posteriors(frame, ("hair", "skin"))
         above = above_jaw(landmarks, matte.shape)
         is_solid = matte > 0.5
         is_hair = is_solid & ~_fill(landmarks[OUTLINE], matte.shape) & (hair > _SURE)
         is_hair = cv2.morphologyEx(is_hair.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        hanging = _connected(is_hair > 0, above & (is_hair > 0)) & ~above
+        hanging = connected(is_hair > 0, above & (is_hair > 0)) & ~above
         is_skin = cv2.morphologyEx((skin > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-        is_neck = _connected((is_skin > 0) & is_solid, above & is_solid) & ~above & ~hanging
+        is_neck = connected((is_skin > 0) & is_solid, above & is_solid) & ~above & ~hanging
         # Clothes reach the picture's edge; what does not is skin in the chin's shadow.
         is_rest = is_solid & ~above & ~hanging & ~is_neck
-        is_neck |= is_rest & ~_connected(is_rest, _edge(is_rest.shape))
+        is_neck |= is_rest & ~connected(is_rest, picture_edge(is_rest.shape))
         return paint(matte, above | hanging, is_neck)
 
 
@@ -89,12 +80,9 @@ def above_jaw(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:  # [
 
 def paint(matte: np.ndarray, is_head: np.ndarray, is_neck: np.ndarray) -> np.ndarray:
     """Colour a map [H, W, 3] uint8 RGB."""
-    picture = np.empty((*matte.shape, 3), np.uint8)
-    picture[...] = TORSO
-    picture[is_neck] = NECK
-    picture[is_head] = HEAD
-    picture[matte < 0.02] = BACKGROUND
-    return picture
+    kind = np.where(is_head, np.uint8(2), is_neck.astype(np.uint8))
+    kind[matte < 0.02] = 3
+    return np.take(np.array([TORSO, NECK, HEAD, BACKGROUND], np.uint8), kind, axis=0)
 
 
 def _fill(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -103,21 +91,14 @@ def _fill(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return mask > 0
 
 
-def _spread(counts: np.ndarray) -> np.ndarray:
-    """A histogram as shares, blurred by a bin along each axis."""
-    for axis in range(3):
-        counts = counts + 0.5 * (np.roll(counts, 1, axis) + np.roll(counts, -1, axis))
-    return counts / max(float(counts.sum()), 1.0)
-
-
-def _edge(shape: tuple[int, int]) -> np.ndarray:
+def picture_edge(shape: tuple[int, int]) -> np.ndarray:
     """The lower edge and both sides of a picture."""
     edge = np.ones(shape, bool)
     edge[:-1, 1:-1] = False
     return edge
 
 
-def _connected(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def connected(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """The components of a mask that hold a seed."""
     _, labels = cv2.connectedComponents(mask.astype(np.uint8))
     chosen = np.zeros(labels.max() + 1, bool)
