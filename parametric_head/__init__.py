@@ -4,6 +4,7 @@ model.py        the arrays of the packed file: mean head, identity and expressio
 model_file.py   the packed file: found, or fetched once and packed; its content checked
 packing.py      from the published OBJ files to the packed arrays
 landmarks.py    where MediaPipe's landmarks lie on the mesh
+surface.py      displacements of landmarks spread smoothly over the skin
 person.py       a person: identity, place and unit; the mesh at any expression
 drawing.py      a mesh as pictures: depth, parts, interpolated values
 
