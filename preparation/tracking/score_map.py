@@ -1,0 +1,191 @@
+"""From the detector's scores to the head model's coefficients: a personal map, learned from a solved clip.
+
+It drives an avatar where only scores arrive: a web page, a phone. A coefficient is first the score of the
+same name, with a gain and a base of the person; a ridge regression over all scores adds what remains
+(Hoerl and Kennard 1970), for those coefficients only where it helps on stretches of the clip that it has not
+seen. All that a score may do beyond what was seen is to follow its gain.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# A gain is believed to be 1, give or take so much, before a clip is seen.
+_GAIN_SIGMA = 0.5
+_MOST_GAIN = 3.0
+# Neighbouring frames say the same: so many of them count as one.
+_FRAMES_PER_OBSERVATION = 5
+# Of a remainder at which Huber's weights (1964) begin to fall, in robust standard deviations.
+_HUBER = 1.345
+# Below, errors don't matter: it keeps the robust deviation of what never moves from being 0.
+_SMALLEST_ERROR = 0.01
+# A score that hardly moves must not be blown up: the least standard deviation by which one is divided.
+_SMALLEST_DEVIATION = 0.02
+# Standard deviations to which the regression's inputs are held.
+_MOST_DEVIATIONS = 3.0
+# In observations: what is added to the diagonal of the correlation matrix, weakest last.
+_STRENGTHS = np.array([30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03])
+# The regression must lower the squared error on unseen stretches by this share.
+_WORTH_IT = 0.03
+NUM_BLOCKS = 5
+# Frames of a block; a shorter clip is not regressed on.
+_SMALLEST_BLOCK = 20
+
+
+class _Plain(NamedTuple):
+    """The score of the same name, with gain and base."""
+
+    gain: np.ndarray  # [E]
+    base: np.ndarray  # [E]
+    # The person's usual scores.
+    usual: np.ndarray  # [E]
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:  # [..., E]
+        return self.base + self.gain * (scores - self.usual)
+
+
+class ScoreMap(NamedTuple):
+    """Takes scores to coefficients of the same names."""
+
+    names: tuple[str, ...]
+    gain: np.ndarray  # [E]
+    # Coefficients at the person's usual scores.
+    base: np.ndarray  # [E]
+    usual: np.ndarray  # [E]
+    # The regression's inputs are (scores - mean) / deviation.
+    mean: np.ndarray  # [E]
+    deviation: np.ndarray  # [E]
+    # From standardised scores to what is added; a column of zeros where the regression did not help.
+    weights: np.ndarray  # [E, E]
+    # The least and the most that the regression may add.
+    limits: np.ndarray  # [2, E]
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:  # [..., E] -> [..., E]
+        """Map scores; the coefficients are between 0 and 1."""
+        plain = _Plain(self.gain, self.base, self.usual)(scores)
+        added = _standardised(scores, self.mean, self.deviation) @ self.weights
+        return np.clip(plain + np.clip(added, *self.limits), 0, 1)
+
+    @property
+    def is_regressed(self) -> np.ndarray:  # [E] bool
+        """Which coefficients the regression takes part in."""
+        return (self.weights != 0).any(axis=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Rounded: 1e-5 of a coefficient is nothing."""
+        arrays = {name: np.round(value, 5).tolist() for name, value in self._asdict().items() if name != "names"}
+        return {"names": list(self.names), **arrays}
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "ScoreMap":
+        """Invert `to_json`. Raises KeyError, TypeError or ValueError where it is something else."""
+        names = tuple(values["names"])
+        arrays = {name: np.array(values[name], np.float64) for name in ScoreMap._fields if name != "names"}
+        count = len(names)
+        for name, array in arrays.items():
+            wanted = {"weights": (count, count), "limits": (2, count)}.get(name, (count,))
+            if array.shape != wanted:
+                raise ValueError(f"{name}: expected {list(wanted)} numbers, got {list(array.shape)}")
+        return ScoreMap(names, **arrays)
+
+
+def learn_score_map(scores: np.ndarray, coefficients: np.ndarray, names: tuple[str, ...]) -> ScoreMap:
+    """Learn the map of a person from frames in the order of time.
+
+    scores, coefficients: [F, E] of the same names, the coefficients solved. Raises ValueError where the shapes
+    differ.
+    """
+    if scores.shape != coefficients.shape or scores.shape[1] != len(names):
+        raise ValueError(
+            f"expected scores and coefficients [F, {len(names)}], got {scores.shape} and {coefficients.shape}"
+        )
+    scores, coefficients = scores.astype(np.float64), coefficients.astype(np.float64)
+    chosen = _choose_strengths(scores, coefficients)  # [E]
+    return _fit(scores, coefficients, names, chosen)
+
+
+def held_out_coefficients(
+    scores: np.ndarray, coefficients: np.ndarray, names: tuple[str, ...], num_blocks: int = 4
+) -> np.ndarray:  # [F, E]
+    """Map the scores of each stretch of the clip by what is learned from the others."""
+    mapped = np.empty(scores.shape)
+    for inside, outside in _blocks(len(scores), num_blocks):
+        mapped[inside] = learn_score_map(scores[outside], coefficients[outside], names)(scores[inside])
+    return mapped
+
+
+def _fit(
+    scores: np.ndarray, coefficients: np.ndarray, names: tuple[str, ...], strengths: np.ndarray
+) -> ScoreMap:
+    """strengths: [E], infinite where the regression is left out."""
+    plain = _fit_plain(scores, coefficients)
+    remainder = coefficients - plain(scores)
+    # The regression is about the mean, which the robust line need not meet.
+    base = plain.base + np.where(np.isfinite(strengths), remainder.mean(axis=0), 0)
+    remainder -= remainder.mean(axis=0)
+    mean, deviation = scores.mean(axis=0), np.maximum(scores.std(axis=0), _SMALLEST_DEVIATION)
+    inputs = _standardised(scores, mean, deviation)
+    weights = np.zeros((len(names), len(names)))
+    for strength in np.unique(strengths[np.isfinite(strengths)]):
+        columns = strengths == strength
+        weights[:, columns] = _ridge(inputs, remainder[:, columns], strength)
+    limits = np.percentile(inputs @ weights, [0.5, 99.5], axis=0)
+    return ScoreMap(names, plain.gain, base, plain.usual, mean, deviation, weights, limits)
+
+
+def _fit_plain(scores: np.ndarray, coefficients: np.ndarray) -> _Plain:
+    """A robust line through a coefficient's score: reweighted least squares, the gain drawn towards 1."""
+    usual, middle = np.median(scores, axis=0), np.median(coefficients, axis=0)
+    x, y = scores - usual, coefficients - middle
+    gain, base = np.ones(len(usual)), middle
+    for _ in range(10):
+        error = y + middle - base - gain * x
+        noise = np.maximum(1.4826 * np.median(abs(error), axis=0), _SMALLEST_ERROR)
+        weight = np.minimum(1, _HUBER * noise / np.maximum(abs(error), 1e-12)) / _FRAMES_PER_OBSERVATION
+        total = np.maximum(weight.sum(axis=0), 1e-12)
+        x_mean, y_mean = (weight * x).sum(axis=0) / total, (weight * y).sum(axis=0) / total
+        prior = (noise / _GAIN_SIGMA) ** 2
+        moved = (weight * (x - x_mean) ** 2).sum(axis=0)
+        followed = (weight * (x - x_mean) * (y - y_mean)).sum(axis=0)
+        gain = np.clip((followed + prior) / (moved + prior), 0, _MOST_GAIN)
+        base = middle + y_mean - gain * x_mean
+    return _Plain(gain, base, usual)
+
+
+def _choose_strengths(scores: np.ndarray, coefficients: np.ndarray) -> np.ndarray:  # [E]
+    """The strength with which each coefficient is best told on unseen stretches; infinite: by its own score."""
+    num_blocks = min(NUM_BLOCKS, len(scores) // _SMALLEST_BLOCK)
+    count = scores.shape[1]
+    if num_blocks < 2:
+        return np.full(count, np.inf)
+    plain_error = np.zeros(count)
+    errors = np.zeros((len(_STRENGTHS), count))
+    for inside, outside in _blocks(len(scores), num_blocks):
+        for row, strength in enumerate([np.inf, *_STRENGTHS]):
+            learned = _fit(scores[outside], coefficients[outside], ("",) * count, np.full(count, strength))
+            error = ((learned(scores[inside]) - coefficients[inside]) ** 2).sum(axis=0)
+            if row == 0:
+                plain_error += error
+            else:
+                errors[row - 1] += error
+    best = errors.argmin(axis=0)
+    is_worth_it = errors.min(axis=0) < (1 - _WORTH_IT) * plain_error
+    return np.where(is_worth_it, _STRENGTHS[best], np.inf)
+
+
+def _ridge(inputs: np.ndarray, wanted: np.ndarray, strength: float) -> np.ndarray:  # [E, C]
+    system = inputs.T @ inputs / len(inputs)
+    system[np.diag_indices_from(system)] += strength
+    return np.linalg.solve(system, inputs.T @ wanted / len(inputs))
+
+
+def _standardised(scores: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return np.clip((scores - mean) / deviation, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+
+
+def _blocks(count: int, num_blocks: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Masks of each stretch and of all others."""
+    block = np.arange(count) * num_blocks // max(count, 1)
+    for number in range(num_blocks):
+        yield block == number, block != number
