@@ -24,11 +24,9 @@ _SMALLEST_ERROR = 0.01
 _SMALLEST_DEVIATION = 0.02
 # Standard deviations to which the regression's inputs are held.
 _MOST_DEVIATIONS = 3.0
-# In observations: what is added to the diagonal of the correlation matrix, weakest last.
-_STRENGTHS = np.array([30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03])
-# The regression must lower the squared error on unseen stretches by this share.
-_WORTH_IT = 0.03
-NUM_BLOCKS = 5
+# What is added to the diagonal of the correlation matrix; infinite: no regression at all.
+_STRENGTHS = np.array([np.inf, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01])
+NUM_BLOCKS = 6
 # Frames of a block; a shorter clip is not regressed on.
 _SMALLEST_BLOCK = 20
 
@@ -154,24 +152,26 @@ def _fit_plain(scores: np.ndarray, coefficients: np.ndarray) -> _Plain:
 
 
 def _choose_strengths(scores: np.ndarray, coefficients: np.ndarray) -> np.ndarray:  # [E]
-    """The strength with which each coefficient is best told on unseen stretches; infinite: by its own score."""
+    """The strength with which each coefficient is told on unseen stretches; infinite: by its own score.
+
+    Each stretch counts alike, by its error's ratio to the plain map's. Of the strengths that are within a
+    standard error of the best one the strongest is taken (Breiman et al. 1984): a stretch may be unlike all
+    others, as where the head turns, and there a weak regression does harm.
+    """
     num_blocks = min(NUM_BLOCKS, len(scores) // _SMALLEST_BLOCK)
     count = scores.shape[1]
     if num_blocks < 2:
         return np.full(count, np.inf)
-    plain_error = np.zeros(count)
-    errors = np.zeros((len(_STRENGTHS), count))
-    for inside, outside in _blocks(len(scores), num_blocks):
-        for row, strength in enumerate([np.inf, *_STRENGTHS]):
+    errors = np.empty((num_blocks, len(_STRENGTHS), count))
+    for block, (inside, outside) in enumerate(_blocks(len(scores), num_blocks)):
+        for row, strength in enumerate(_STRENGTHS):
             learned = _fit(scores[outside], coefficients[outside], ("",) * count, np.full(count, strength))
-            error = ((learned(scores[inside]) - coefficients[inside]) ** 2).sum(axis=0)
-            if row == 0:
-                plain_error += error
-            else:
-                errors[row - 1] += error
-    best = errors.argmin(axis=0)
-    is_worth_it = errors.min(axis=0) < (1 - _WORTH_IT) * plain_error
-    return np.where(is_worth_it, _STRENGTHS[best], np.inf)
+            errors[block, row] = ((learned(scores[inside]) - coefficients[inside]) ** 2).mean(axis=0)
+    ratios = np.log(np.maximum(errors, _SMALLEST_ERROR**2) / np.maximum(errors[:, :1], _SMALLEST_ERROR**2))
+    best = ratios.mean(axis=0).argmin(axis=0)
+    worse = ratios - np.take_along_axis(ratios, best[None, None], axis=1)
+    standard_error = worse.std(axis=0, ddof=1) / np.sqrt(num_blocks)
+    return _STRENGTHS[(worse.mean(axis=0) <= standard_error).argmax(axis=0)]
 
 
 def _ridge(inputs: np.ndarray, wanted: np.ndarray, strength: float) -> np.ndarray:  # [E, C]
