@@ -161,13 +161,16 @@ def depth_tradeoff(
 
 
 def turned_range(poses: Poses) -> TurnedRange:
-    """Tell how far the head turns, against the ray from it to the camera."""
-    # Where the camera is, seen from the head.
-    camera = -np.einsum("fji,fj->fi", poses.rotations, poses.translations)  # [F, 3]
-    x, y, z = camera.T
-    yaw, pitch = np.rad2deg(np.arctan2(-x, z)), np.rad2deg(np.arctan2(-y, np.hypot(x, z)))
-    ends = [tuple(np.percentile(angles, [2.5, 97.5]).tolist()) for angles in (yaw, pitch)]
+    """Tell how far the head turns."""
+    ends = [tuple(np.percentile(angles, [2.5, 97.5]).tolist()) for angles in camera_angles(poses)]
     return TurnedRange(*ends)
+
+
+def camera_angles(poses: Poses) -> tuple[np.ndarray, np.ndarray]:
+    """Return yaw and pitch [F] in degrees against the ray from the head to the camera; signs: `TurnedRange`."""
+    # Where the camera is, seen from the head.
+    x, y, z = -np.einsum("fji,fj->if", poses.rotations, poses.translations)
+    return np.rad2deg(np.arctan2(-x, z)), np.rad2deg(np.arctan2(-y, np.hypot(x, z)))
 
 
 def verdict(turned: TurnedRange) -> str:
