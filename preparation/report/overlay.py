@@ -1,7 +1,7 @@
 """The head model drawn over a frame, half transparent: does it sit where the head is?
 
-Parts have colours of their own, brighter where they face the camera; lines run along the silhouette, between
-parts and where a nearer part covers a farther one. Irises and pupils are drawn so that the gaze can be judged.
+Parts have colours of their own, brighter where they face the camera; lines run along the silhouette,
+between parts, and where a nearer part covers a farther one. Irises and pupils show the gaze.
 """
 
 import cv2

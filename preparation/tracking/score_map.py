@@ -72,8 +72,10 @@ class ScoreMap(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Rounded: 1e-5 of a coefficient is nothing."""
-        arrays = {name: np.round(value, 5).tolist() for name, value in self._asdict().items() if name != "names"}
-        return {"names": list(self.names), **arrays}
+        arrays = self._asdict()
+        del arrays["names"]
+        rounded = {name: np.round(array, 5).tolist() for name, array in arrays.items()}
+        return {"names": list(self.names), **rounded}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "ScoreMap":
@@ -91,8 +93,8 @@ class ScoreMap(NamedTuple):
 def learn_score_map(scores: np.ndarray, coefficients: np.ndarray, names: tuple[str, ...]) -> ScoreMap:
     """Learn the map of a person from frames in the order of time.
 
-    scores, coefficients: [F, E] of the same names, the coefficients solved. Raises ValueError where the shapes
-    differ.
+    scores, coefficients: [F, E] of the same names, the coefficients solved. Raises ValueError where the
+    shapes differ.
     """
     if scores.shape != coefficients.shape or scores.shape[1] != len(names):
         raise ValueError(
