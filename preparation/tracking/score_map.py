@@ -3,7 +3,8 @@
 It drives an avatar where only scores arrive: a web page, a phone. A coefficient is first the score of the
 same name, with a gain and a base of the person; a ridge regression over all scores adds what remains
 (Hoerl and Kennard 1970), for those coefficients only where it helps on stretches of the clip that it has not
-seen. All that a score may do beyond what was seen is to follow its gain.
+seen. Where scores leave the range that was seen the regression stands still, and a coefficient follows its
+own score by no more than that moves.
 """
 
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ _HUBER = 1.345
 _SMALLEST_ERROR = 0.01
 # A score that hardly moves must not be blown up: the least standard deviation by which one is divided.
 _SMALLEST_DEVIATION = 0.02
-# Standard deviations to which the regression's inputs are held.
-_MOST_DEVIATIONS = 3.0
+# Percent of the frames between which a score counts as seen.
+_SEEN = (1, 99)
 # What is added to the diagonal of the correlation matrix; infinite: no regression at all.
 _STRENGTHS = np.array([np.inf, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01])
 NUM_BLOCKS = 6
@@ -35,8 +36,8 @@ class _Plain(NamedTuple):
     """The score of the same name, with gain and base."""
 
     gain: np.ndarray  # [E]
+    # Coefficients at the person's usual scores.
     base: np.ndarray  # [E]
-    # The person's usual scores.
     usual: np.ndarray  # [E]
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:  # [..., E]
@@ -51,6 +52,8 @@ class ScoreMap(NamedTuple):
     # Coefficients at the person's usual scores.
     base: np.ndarray  # [E]
     usual: np.ndarray  # [E]
+    # Between which scores it was learned.
+    seen: np.ndarray  # [2, E]
     # The regression's inputs are (scores - mean) / deviation.
     mean: np.ndarray  # [E]
     deviation: np.ndarray  # [E]
@@ -61,9 +64,11 @@ class ScoreMap(NamedTuple):
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:  # [..., E] -> [..., E]
         """Map scores; the coefficients are between 0 and 1."""
-        plain = _Plain(self.gain, self.base, self.usual)(scores)
-        added = _standardised(scores, self.mean, self.deviation) @ self.weights
-        return np.clip(plain + np.clip(added, *self.limits), 0, 1)
+        inside = np.clip(scores, *self.seen)
+        plain = _Plain(self.gain, self.base, self.usual)(inside)
+        added = (inside - self.mean) / self.deviation @ self.weights
+        beyond = np.minimum(self.gain, 1) * (scores - inside)
+        return np.clip(plain + np.clip(added, *self.limits) + beyond, 0, 1)
 
     @property
     def is_regressed(self) -> np.ndarray:  # [E] bool
@@ -84,7 +89,7 @@ class ScoreMap(NamedTuple):
         arrays = {name: np.array(values[name], np.float64) for name in ScoreMap._fields if name != "names"}
         count = len(names)
         for name, array in arrays.items():
-            wanted = {"weights": (count, count), "limits": (2, count)}.get(name, (count,))
+            wanted = {"weights": (count, count), "seen": (2, count), "limits": (2, count)}.get(name, (count,))
             if array.shape != wanted:
                 raise ValueError(f"{name}: expected {list(wanted)} numbers, got {list(array.shape)}")
         return ScoreMap(names, **arrays)
@@ -125,13 +130,14 @@ def _fit(
     base = plain.base + np.where(np.isfinite(strengths), remainder.mean(axis=0), 0)
     remainder -= remainder.mean(axis=0)
     mean, deviation = scores.mean(axis=0), np.maximum(scores.std(axis=0), _SMALLEST_DEVIATION)
-    inputs = _standardised(scores, mean, deviation)
+    seen = np.percentile(scores, _SEEN, axis=0)
+    inputs = (np.clip(scores, *seen) - mean) / deviation
     weights = np.zeros((len(names), len(names)))
     for strength in np.unique(strengths[np.isfinite(strengths)]):
         columns = strengths == strength
         weights[:, columns] = _ridge(inputs, remainder[:, columns], strength)
-    limits = np.percentile(inputs @ weights, [0.5, 99.5], axis=0)
-    return ScoreMap(names, plain.gain, base, plain.usual, mean, deviation, weights, limits)
+    limits = np.percentile(inputs @ weights, _SEEN, axis=0)
+    return ScoreMap(names, plain.gain, base, plain.usual, seen, mean, deviation, weights, limits)
 
 
 def _fit_plain(scores: np.ndarray, coefficients: np.ndarray) -> _Plain:
@@ -180,10 +186,6 @@ def _ridge(inputs: np.ndarray, wanted: np.ndarray, strength: float) -> np.ndarra
     system = inputs.T @ inputs / len(inputs)
     system[np.diag_indices_from(system)] += strength
     return np.linalg.solve(system, inputs.T @ wanted / len(inputs))
-
-
-def _standardised(scores: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return np.clip((scores - mean) / deviation, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
 
 
 def _blocks(count: int, num_blocks: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

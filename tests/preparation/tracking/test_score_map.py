@@ -95,10 +95,18 @@ def test_extreme_scores_are_bounded(extreme):
     found = learned(np.full((2, 3, 4), extreme))
     assert found.shape == (2, 3, 4)
     assert ((found >= 0) & (found <= 1)).all()
-    plain = learned.base + learned.gain * (extreme - learned.usual)
-    added = found - np.clip(plain, 0, 1)
-    assert (added >= np.minimum(learned.limits[0], 0) - 1e-12).all()
-    assert (added <= np.maximum(learned.limits[1], 0) + 1e-12).all()
+
+
+def test_a_score_beyond_what_was_seen_moves_its_own_coefficient_by_no_more():
+    scores = smooth_scores()
+    coefficients = 1.8 * scores @ np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0.2, 1, 0], [0, 0, 0, 0.4]]) / 3
+    learned = learn_score_map(scores, coefficients, NAMES)
+    edge = learned.seen[1]
+    for column in range(4):
+        further = edge + 0.1 * (np.arange(4) == column)
+        moved = learned(further) - learned(edge)
+        expected = 0.1 * min(learned.gain[column], 1)
+        np.testing.assert_allclose(moved, np.where(np.arange(4) == column, expected, 0), atol=1e-9)
 
 
 def test_a_stretch_is_mapped_without_having_been_seen():
