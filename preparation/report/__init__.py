@@ -4,4 +4,6 @@ contact_sheet.py  contact_sheet.png: frames with landmarks and axes, mattes, par
 curves.py         curves.png: pose, expression and error over time
 report_json.py    report.json: every number
 terminal.py       the report in a few lines
+head_measures.py  explained motion, lip and lid gaps, what the clip tells of depth, how far it turns
+overlay.py        the head model drawn over a frame
 """
