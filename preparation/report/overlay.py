@@ -29,6 +29,9 @@ _COLORS = {
     "eyeball_right": _EYEBALL,
 }
 _LINE = (255, 255, 255)
+_LINE_OPACITY = 0.8
+# Pixels: softens the steps of the lines.
+_LINE_BLUR = 0.6
 # Of the mesh's colour in the picture; small things that are looked for cover more.
 _OPACITY, _SMALL_PARTS_OPACITY = 0.45, 0.8
 # Of the lit and of the ambient light.
@@ -60,8 +63,10 @@ def draw_overlay(
     lit = color * (_LIGHT[0] * facing + _LIGHT[1])
     opacity = np.where(is_small, _SMALL_PARTS_OPACITY, _OPACITY)[..., None] * (part >= 0)[..., None]
     mixed = frame * (1 - opacity) + lit * opacity
-    lines = cv2.GaussianBlur(_lines(drawn, part).astype(np.float32), (0, 0), 0.6)[..., None]
-    return np.clip(mixed + 0.8 * lines * (np.float32(_LINE) - mixed), 0, 255).round().astype(np.uint8)
+    lines = cv2.GaussianBlur(_lines(drawn, part).astype(np.float32), (0, 0), _LINE_BLUR)[..., None]
+    return (
+        np.clip(mixed + _LINE_OPACITY * lines * (np.float32(_LINE) - mixed), 0, 255).round().astype(np.uint8)
+    )
 
 
 def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str, int]:
