@@ -40,7 +40,7 @@ _LIGHT = (0.65, 0.35)
 _PUPIL_SIZE = 0.4
 # On the mean head, cm. The ear from where the jaw's line begins at its front: behind, not farther inwards,
 # not farther up than so much.
-_EAR_BEHIND, _EAR_INWARDS, _EAR_UP = 1.5, 0.3, 2.5
+_EAR_BEHIND, _EAR_INWARDS, _EAR_UP = 1.5, 0.2, 1.0
 # The neck begins so much below the jaw's line.
 _BELOW_JAW = 0.4
 # Head units between neighbouring pixels: one covers the other.
