@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parametric_head.landmarks import LandmarkPlaces
+from parametric_head.landmarks import NUM_LANDMARKS, LandmarkPlaces
 from parametric_head.model import ParametricHead
 from parametric_head.surface import spread
 
@@ -32,8 +32,8 @@ class Person:
     """
 
     identity: np.ndarray  # [K] standard deviations
-    # Of MediaPipe's 478 landmarks from where the identity has them.
-    offsets: np.ndarray  # [478, 3] cm
+    # Of MediaPipe's 478 landmarks from where the identity has them, then of M places of the skin beside.
+    offsets: np.ndarray  # [478 + M, 3] cm
     places: LandmarkPlaces
     # Head units per centimetre.
     scale: float
@@ -110,7 +110,7 @@ class PersonMesh:
 
     def landmarks(self, coefficients: np.ndarray) -> np.ndarray:  # [E] -> [478, 3]
         """MediaPipe's landmarks, irises included."""
-        return self.places.of(self.vertices(coefficients))
+        return self.places.of(self.vertices(coefficients))[:NUM_LANDMARKS]
 
 
 EYEBALLS = ("eyeball_left", "eyeball_right")
