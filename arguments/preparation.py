@@ -17,7 +17,9 @@ PREPARE_DESCRIPTION = (
     "Make a data set from a video of one talking person; add the torso's motion to one that exists; or turn "
     "someone else's into this layout. Needs: pip install -r requirements-prepare.txt"
 )
-PARSERS = ("auto", "network", "color", "none")
+PARSERS = ("auto", "network", "head", "color", "none")
+TRACKERS = ("auto", "head", "landmarks")
+EXPRESSIONS = ("solved", "mediapipe")
 FOREIGN_FORMATS = ("insta", "flashavatar")
 ROTATIONS = (0, 90, 180, 270)
 
@@ -55,9 +57,20 @@ class PreparationParams:
     )
     parsing: str = option(
         "auto",
-        "what finds the head for --only_head: a network (16 MB), jaw line and colours, or nothing; auto: the "
-        "network where it can be had",
+        "what finds the head for --only_head: a network (16 MB), the head model, jaw line and colours, or "
+        "nothing; auto: the first of these that can be had",
         choices=PARSERS,
+    )
+    tracker: str = option(
+        "auto",
+        "what is tracked: a head model (9 MB, fetched once), or a cloud of landmarks; auto: the head model "
+        "where it can be had",
+        choices=TRACKERS,
+    )
+    expressions: str = option(
+        "solved",
+        "what exp_ori holds: coefficients solved with the head model, or MediaPipe's scores",
+        choices=EXPRESSIONS,
     )
     models: Path | None = option(
         None, "folder of the model files", metavar="DIR", shown="GAUSSIANHEAD_MODELS, else download"
@@ -79,6 +92,10 @@ class PreparationParams:
     check_shots: bool = option(True, "refuse a clip that goes on with another person")
     overwrite: bool = option(False, "replace what is there")
     quiet: bool = option(False, "print nothing but errors")
+
+    @property
+    def wants_head(self) -> bool:
+        return self.tracker != "landmarks"
 
     @property
     def wants_parsing(self) -> bool:

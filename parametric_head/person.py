@@ -100,7 +100,7 @@ class PersonMesh:
 
     def vertices(self, coefficients: np.ndarray) -> np.ndarray:  # [E] -> [V, 3]
         """Deform the mesh by coefficients under the model's names, eyeballs turned by the gaze."""
-        points = self.neutral + np.tensordot(coefficients, self.shapes, 1)
+        points = self.neutral + np.tensordot(np.asarray(coefficients, np.float32), self.shapes, 1)
         for side, name in enumerate(EYEBALLS):
             part = self.head.part(name)
             turn = eye_rotation(gaze_angles(self.head, coefficients, side))

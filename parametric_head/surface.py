@@ -73,6 +73,16 @@ def spread(head: ParametricHead, places: LandmarkPlaces, offsets: np.ndarray) ->
     return moved
 
 
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:  # [V, 3]
+    """Unit normals, those of the triangles around weighted by area."""
+    first, second, third = vertices[triangles].transpose(1, 0, 2)
+    of_triangle = np.cross(second - first, third - first)
+    normals = np.zeros_like(vertices)
+    for corner in triangles.T:
+        np.add.at(normals, corner, of_triangle)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
 def _around() -> dict[str, list[int]]:
     """Landmarks around what is rigid."""
     lips = [*UPPER_LIP, *LOWER_LIP]

@@ -24,16 +24,19 @@ class Step(NamedTuple):
 
     name: str
     run: Callable[[Work], Work]
-    is_wanted: Callable[[PreparationParams], bool] = lambda options: True
+    is_wanted: Callable[[Work], bool] = lambda work: True
 
 
 STEPS = (
     Step("tracking", steps.track_face),
     Step("head poses", steps.solve_head_poses),
+    Step("head model", steps.fit_head_model, is_wanted=lambda work: work.networks.head is not None),
     Step("frames", steps.cut_out_frames),
     Step("aligning pixels", steps.align_pixels),
     Step("mattes", steps.matte_person),
-    Step("torso", steps.follow_torso, is_wanted=lambda options: options.torso),
+    Step("outline", steps.fit_to_outline, is_wanted=lambda work: work.head_fit is not None),
+    Step("parsing", steps.parse_by_head, is_wanted=lambda work: work.parses_by_head),
+    Step("torso", steps.follow_torso, is_wanted=lambda work: work.options.torso),
     Step("report", steps.write_report),
     Step("data set", steps.write_data_set),
 )
@@ -63,7 +66,7 @@ def begin(options: PreparationParams, networks: Networks | None = None) -> Work:
 def take_steps(work: Work, steps: Sequence[Step], clock: Callable[[], float] = time.monotonic) -> Work:
     """Take those steps that are wanted, one after another, and note how long each took."""
     for step in steps:
-        if step.is_wanted(work.options):
+        if step.is_wanted(work):
             started = clock()
             work = step.run(work)
             work = replace(work, seconds={**work.seconds, step.name: round(clock() - started, 3)})

@@ -2,16 +2,25 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
+from parametric_head.model import NAME
 from preparation.data_set.frames import write_frames
 from preparation.data_set.images_and_arrays import read_image
 from preparation.data_set.transforms import FrameRows, write_tracking, write_transforms
+from preparation.geometry.landmark_names import STABLE
+from preparation.head_fit.head_fit import Detected, fit_head, head_document, with_mended_depth
+from preparation.head_fit.outline import OutlineViews, choose_views, fit_outline
+from preparation.head_fit.pixel_fit import refine_fit
+from preparation.head_fit.score_map import learn_score_map
 from preparation.report.contact_sheet import write_contact_sheet
 from preparation.report.curves import write_curves
 from preparation.report.report_json import write_report_json
-from preparation.segmentation.masks import write_masks
+from preparation.segmentation.head_parsing import HeadParser
+from preparation.segmentation.masks import write_head_parsing, write_masks
 from preparation.torso.clothes import FrameFiles, follow_clothes
+from preparation.tracking.bundle_adjustment import reprojection_errors
 from preparation.tracking.clip_checks import check_motion, check_track
 from preparation.tracking.covered import find_covered, spans
 from preparation.tracking.face_finding import track_faces
@@ -19,11 +28,12 @@ from preparation.tracking.landmarks import drop_blurred
 from preparation.tracking.poses_from_landmarks import solve_heads
 from preparation.tracking.poses_from_pixels import refine_poses
 from preparation.tracking.shots import check_shots
-from preparation.tracking.smoothing import smooth_expressions, smooth_poses
+from preparation.tracking.smoothing import low_pass, smooth_expressions, smooth_poses
 from preparation.tracking.upright import NUM_FRAMES, check_upright, turn_needed
 from preparation.video import read_frames
 from preparation.work import Work
 from utils.errors import UserError
+from utils.json_files import write_json
 
 # Pixels: larger frames are shrunk for the landmarks, whose network sees a face at 256.
 TRACKING_SIDE = 1920
@@ -75,6 +85,24 @@ def solve_head_poses(work: Work) -> Work:
     return work
 
 
+def fit_head_model(work: Work) -> Work:
+    """Fit the head model to the landmarks: who it is, and pose and expression of every image."""
+    head, options = work.head, work.options
+    model = work.networks.head()
+    tracked = work.track.landmarks[head.frames]
+    depth = tracked[..., 2:].astype(np.float64) * (options.size / head.crop.side)
+    detected = Detected(
+        np.concatenate([work.image_landmarks, depth], axis=-1),
+        work.track.coefficients[head.frames],
+        work.track.coefficient_names,
+    )
+    head_fit = fit_head(model.head, model.places, detected, head.camera, options.quiet)
+    stable, poses = work.image_landmarks[:, STABLE], head_fit.fit.poses
+    errors = reprojection_errors(stable, head_fit.landmarks[STABLE], poses, head.camera)
+    head = replace(head, landmarks=head_fit.landmarks, poses=poses, reprojection=errors)
+    return replace(work, head=head, head_fit=head_fit)
+
+
 def cut_out_frames(work: Work) -> Work:
     """Write the window of every frame that is kept."""
     options = work.options
@@ -90,9 +118,27 @@ def align_pixels(work: Work) -> Work:
     def read_frame(row: int) -> np.ndarray:
         return read_image(work.layout.image(int(image_ids[row])))
 
-    refinement = refine_poses(read_frame, head.poses, head.landmarks, head.camera, work.layout.scratch, quiet)
+    scratch = work.layout.scratch
+    if work.head_fit is None:
+        refinement = refine_poses(read_frame, head.poses, head.landmarks, head.camera, scratch, quiet)
+    else:
+        pixels = work.image_landmarks
+        refinement = refine_fit(read_frame, work.head_fit, pixels, head.camera, scratch, quiet)
     work = _leave_out_covered(replace(work, refinement=refinement))
-    return replace(work, smoothed=smooth_poses(work.refinement.poses, work.image_ids, work.rate))
+    work = replace(work, smoothed=smooth_poses(work.refinement.poses, work.image_ids, work.rate))
+    return work if work.head_fit is None else _take_over_fit(work)
+
+
+def _take_over_fit(work: Work) -> Work:
+    """The fit of the pixels becomes the head model's, with mended depth and coefficients smoothed in time."""
+    fit = work.refinement.fit
+    cutoff = work.options.expression_cutoff / work.rate
+    coefficients = fit.coefficients
+    if cutoff < 0.5:
+        coefficients = np.clip(low_pass(coefficients, work.image_ids, cutoff), 0, 1)
+    person = with_mended_depth(work.head_fit.person, work.refinement.landmark_depths)
+    head_fit = replace(work.head_fit.with_person(person), fit=fit)
+    return replace(work, head_fit=head_fit, coefficients=coefficients)
 
 
 def _leave_out_covered(work: Work) -> Work:
@@ -109,6 +155,7 @@ def _leave_out_covered(work: Work) -> Work:
         work,
         head=work.head.select(~is_covered),
         refinement=work.refinement.select(~is_covered),
+        head_fit=work.head_fit and work.head_fit.select(~is_covered),
         track=replace(work.track, dropped=work.track.dropped | reasons),
         notes=(*work.notes, note),
     )
@@ -117,8 +164,27 @@ def _leave_out_covered(work: Work) -> Work:
 def matte_person(work: Work) -> Work:
     """Write mattes and, where they are wanted, maps of head, neck and torso."""
     options, ids, pixels = work.options, work.image_ids, work.image_landmarks
-    flicker = write_masks(work.layout, ids, pixels, work.networks, options.wants_parsing, options.quiet)
+    wants_parsing = options.wants_parsing and not work.parses_by_head
+    flicker = write_masks(work.layout, ids, pixels, work.networks, wants_parsing, options.quiet)
     return replace(work, flicker=flicker)
+
+
+def fit_to_outline(work: Work) -> Work:
+    """Fit skull, ears and neck of the head model to the outline of some mattes."""
+    poses, layout = work.smoothed.poses, work.layout
+    rows = choose_views(poses)
+    mattes = [read_image(layout.mask(int(work.image_ids[row])), cv2.IMREAD_GRAYSCALE) for row in rows]
+    views = OutlineViews(poses.select(rows), work.coefficients[rows], mattes)
+    head_fit = work.head_fit
+    person = fit_outline(head_fit.head, head_fit.person, views, work.head.camera, work.options.quiet)
+    return replace(work, head_fit=head_fit.with_person(person))
+
+
+def parse_by_head(work: Work) -> Work:
+    """Write maps of head, neck and torso by the head model."""
+    parser = HeadParser(work.head_fit.head, work.head.camera)
+    write_head_parsing(work.layout, work.image_ids, work.vertices, parser, work.options.quiet)
+    return work
 
 
 def follow_torso(work: Work) -> Work:
@@ -139,7 +205,9 @@ def write_report(work: Work) -> Work:
 def write_data_set(work: Work) -> Work:
     """Write cameras, poses and expressions: from here on the folder is a data set."""
     head, options, layout = work.head, work.options, work.layout
-    write_tracking(layout.tracking, head.landmarks, work.image_landmarks, work.image_ids)
+    write_tracking(layout.tracking, head.landmarks, work.image_landmarks, work.image_ids, work.image_scores)
+    if work.head_fit is not None:
+        _write_head(work)
     frames = FrameRows(
         work.image_ids,
         work.smoothed.poses,
@@ -148,6 +216,20 @@ def write_data_set(work: Work) -> Work:
         work.torso.transforms if work.torso else None,
     )
     source = {"video": options.video.name, "rate": work.rate, "focal": head.focal_source}
+    if work.head_fit is not None:
+        source |= {"head": NAME, "expressions": options.expressions}
     size = (options.size, options.size)
-    write_transforms(layout.transforms, size, head.camera, frames, work.track.coefficient_names, source)
+    write_transforms(layout.transforms, size, head.camera, frames, work.expression_names, source)
     return work
+
+
+def _write_head(work: Work) -> None:
+    """Write head.json: the person, and the map from the detector's scores to coefficients."""
+    head_fit, scores = work.head_fit, np.zeros_like(work.coefficients)
+    names = work.track.coefficient_names
+    for column, name in enumerate(head_fit.head.names):
+        if name in names:
+            scores[:, column] = work.image_scores[:, names.index(name)]
+    score_map = learn_score_map(scores, work.coefficients, head_fit.head.names)
+    document = head_document(head_fit, work.head.camera, work.head.focal_source, score_map)
+    write_json(work.layout.head, document, indent=None, allow_nan=False)

@@ -8,6 +8,8 @@ import numpy as np
 from arguments import PreparationParams
 from preparation.data_set.layout import Layout
 from preparation.geometry.camera import crop_points
+from preparation.head_fit.head_fit import HeadFit
+from preparation.head_fit.pixel_fit import PixelFit
 from preparation.models.chosen_networks import Networks
 from preparation.torso.motion import TorsoMotion
 from preparation.tracking.landmarks import LandmarkTrack
@@ -38,9 +40,13 @@ class Work:
     expressions: np.ndarray | None = None  # [V, E], smoothed
     # Found by "head poses".
     head: HeadTrack | None = None
+    # Found by "head model", and bettered by later steps; None without a head model.
+    head_fit: HeadFit | None = None
     # Found by "aligning pixels".
-    refinement: Refinement | None = None
+    refinement: Refinement | PixelFit | None = None
     smoothed: SmoothedPoses | None = None
+    # Solved with the head model, and smoothed.
+    coefficients: np.ndarray | None = None  # [F, E]
     # Found by "mattes": grey levels before and after steadying, None where all mattes were there.
     flicker: dict[str, float] | None = None
     # Found by "torso": None where it is not asked for, or cannot be followed.
@@ -67,8 +73,33 @@ class Work:
         return self.video.start + self.head.frames / self.video.rate
 
     @property
+    def is_solved(self) -> bool:
+        """Whether expressions are coefficients of the head model, not the detector's scores."""
+        return self.coefficients is not None and self.options.expressions == "solved"
+
+    @property
     def image_expressions(self) -> np.ndarray:  # [F, E]
+        return self.coefficients if self.is_solved else self.image_scores
+
+    @property
+    def expression_names(self) -> tuple[str, ...]:
+        return self.head_fit.head.names if self.is_solved else self.track.coefficient_names
+
+    @property
+    def image_scores(self) -> np.ndarray:  # [F, E]
+        """The detector's, smoothed."""
         return self.expressions[self.head.frames]
+
+    @property
+    def parses_by_head(self) -> bool:
+        """Whether the parsing maps are the head model's."""
+        by_choice = self.options.parsing == "head" or self.networks.classes is None
+        return self.head_fit is not None and self.options.parsing in ("auto", "head") and by_choice
+
+    def vertices(self, row: int) -> np.ndarray:
+        """The head model's mesh in an image, in camera coordinates. [V, 3]"""
+        poses = self.smoothed.poses.select([row])
+        return poses.apply(self.head_fit.mesh.vertices(self.coefficients[row]))[0]
 
     @property
     def image_landmarks(self) -> np.ndarray:  # [F, 478, 2]

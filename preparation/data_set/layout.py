@@ -48,6 +48,11 @@ class Layout:
         return self.root / "tracking.npz"
 
     @property
+    def head(self) -> Path:
+        """The person as numbers of the head model."""
+        return self.root / "head.json"
+
+    @property
     def report(self) -> Path:
         return self.root / "report"
 
@@ -106,4 +111,5 @@ def _clear(layout: Layout) -> None:
         shutil.rmtree(path, ignore_errors=True)
     layout.transforms.unlink(missing_ok=True)
     layout.tracking.unlink(missing_ok=True)
+    layout.head.unlink(missing_ok=True)
     layout.remove_leftovers()

@@ -83,11 +83,14 @@ def _entries(frames: FrameRows) -> list[dict]:
     return entries
 
 
-def write_tracking(path: Path, landmarks: np.ndarray, pixels: np.ndarray, image_ids: np.ndarray) -> None:
-    """Write what training does not need: the person's landmarks (head units) and those of every frame."""
+def write_tracking(
+    path: Path, landmarks: np.ndarray, pixels: np.ndarray, image_ids: np.ndarray, scores: np.ndarray
+) -> None:
+    """Write what training does not need: landmarks of the person (head units) and of every frame, scores."""
     write_arrays(
         path,
         canonical=landmarks.astype(np.float32),  # [478, 3]
         pixels=pixels.astype(np.float32),  # [F, 478, 2]
         image_ids=image_ids,
+        scores=scores.astype(np.float32),  # [F, E] of the detector
     )

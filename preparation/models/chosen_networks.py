@@ -5,14 +5,25 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from arguments import PreparationParams
+from parametric_head.landmarks import LandmarkPlaces, landmark_places
+from parametric_head.model import NAME, ParametricHead, load_head
+from parametric_head.model_file import find_head
 from preparation.models.mediapipe_networks import MediaPipeFaceTracker, MediaPipeSegmenter, check_mediapipe
 from preparation.models.model_files import FACE_LANDMARKER, SELFIE_MULTICLASS, SELFIE_SEGMENTATION, find_model
 from preparation.segmentation.matting import Network
 from preparation.segmentation.onnx_matting import OnnxMatting
 from preparation.tracking.landmarks import FaceTracker
 from utils.errors import UserError
+
+
+class HeadModel(NamedTuple):
+    """The head model, and where the detector's landmarks lie on it."""
+
+    head: ParametricHead
+    places: LandmarkPlaces
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,8 @@ class Networks:
     matting: Callable[[], Network]
     # The 6 classes of a parsing network; None where there is none.
     classes: Callable[[], Network] | None = None
+    # Reads the head model; None where there is none, and landmarks alone are tracked.
+    head: Callable[[], HeadModel] | None = None
     # For the report.
     names: dict[str, str] = field(default_factory=dict)
 
@@ -33,15 +46,43 @@ def find_networks(options: PreparationParams) -> Networks:
     landmarker = find_model(FACE_LANDMARKER, options.models, options.quiet)
     matting = _find_matting(options)
     multiclass = _find_parsing(options)
+    head = _find_head(options, landmarker)
     names = {
         "landmarks": FACE_LANDMARKER.name,
         "matting": str(options.matting or SELFIE_SEGMENTATION.name),
-        "parsing": SELFIE_MULTICLASS.name if multiclass else "none",
+        "parsing": _parsing_name(options, multiclass, head),
+        "head": NAME if head else "none",
     }
-    if options.wants_parsing and not multiclass:
-        names["parsing"] = "jaw line and colours"
     classes = functools.partial(MediaPipeSegmenter, multiclass) if multiclass else None
-    return Networks(functools.partial(MediaPipeFaceTracker, landmarker), matting, classes, names)
+    return Networks(functools.partial(MediaPipeFaceTracker, landmarker), matting, classes, head, names)
+
+
+def _find_head(options: PreparationParams, landmarker: Path) -> Callable[[], HeadModel] | None:
+    """The head model, which "head" insists on; "auto" does without where it cannot be had."""
+    if not options.wants_head:
+        return None
+    try:
+        path = find_head(options.models, options.quiet)
+    except UserError as error:
+        if options.tracker == "head":
+            raise
+        if not options.quiet:
+            print(f"note: tracking landmarks alone, without a head model: {error}", file=sys.stderr)
+        return None
+
+    def read() -> HeadModel:
+        head = load_head(path)
+        return HeadModel(head, landmark_places(head, landmarker))
+
+    return read
+
+
+def _parsing_name(options: PreparationParams, multiclass: Path | None, head: object) -> str:
+    if not options.wants_parsing:
+        return "none"
+    if multiclass:
+        return SELFIE_MULTICLASS.name
+    return "head model and colours" if head and options.parsing != "color" else "jaw line and colours"
 
 
 def _find_matting(options: PreparationParams) -> Callable[[], Network]:
@@ -63,5 +104,5 @@ def _find_parsing(options: PreparationParams) -> Path | None:
         if options.parsing == "network":
             raise
         if not options.quiet:
-            print(f"note: parsing by jaw line and colours, without a network: {error}", file=sys.stderr)
+            print(f"note: parsing without a network: {error}", file=sys.stderr)
         return None

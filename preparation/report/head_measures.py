@@ -20,8 +20,8 @@ from preparation.geometry.landmark_names import (
     STABLE,
 )
 from preparation.geometry.rigid import Poses, project
+from preparation.head_fit.score_map import held_out_coefficients
 from preparation.tracking.bundle_adjustment import solve
-from preparation.tracking.score_map import held_out_coefficients
 
 # The chin and the edge of the jaw, up to where it no longer follows the mouth.
 _JAW = np.array(

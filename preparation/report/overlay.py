@@ -11,6 +11,7 @@ from parametric_head.drawing import Drawn, draw_mesh, interpolate
 from parametric_head.landmarks import IRIS_RADIUS
 from parametric_head.model import ParametricHead
 from parametric_head.person import EYEBALLS
+from parametric_head.surface import vertex_normals
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
 from preparation.report.head_measures import camera_angles
@@ -89,16 +90,6 @@ def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str
         if int(row) not in found.values():
             found[label] = int(row)
     return found
-
-
-def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:  # [V, 3]
-    """Unit normals, those of the triangles around weighted by area."""
-    first, second, third = vertices[triangles].transpose(1, 0, 2)
-    of_triangle = np.cross(second - first, third - first)
-    normals = np.zeros_like(vertices)
-    for corner in triangles.T:
-        np.add.at(normals, corner, of_triangle)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def _parts(drawn: Drawn, head: ParametricHead) -> np.ndarray:  # [H, W]

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from preparation.data_set.images_and_arrays import read_image, write_image
 from preparation.data_set.layout import Layout
 from preparation.models.chosen_networks import Networks
+from preparation.segmentation.head_parsing import HeadParser
 from preparation.segmentation.matting import Network, flicker, mattes, person_confidence
 from preparation.segmentation.parsing import ColorParser, parse_classes
 from utils.progress import track
@@ -69,6 +71,34 @@ class _Flickering:
         if not self._flickers:
             return None
         return dict(zip(("before", "after"), np.mean(self._flickers, axis=0).tolist(), strict=True))
+
+
+def write_head_parsing(
+    layout: Layout,
+    image_ids: np.ndarray,  # [F]
+    vertices: Callable[[int], np.ndarray],
+    parser: HeadParser,
+    quiet: bool = False,
+) -> None:
+    """Write the parsing maps by the head model. vertices: row -> the mesh [V, 3] in that frame's camera."""
+    ids = image_ids.tolist()
+
+    def read(row: int) -> tuple[np.ndarray, np.ndarray]:
+        matte = read_image(layout.mask(ids[row]), cv2.IMREAD_GRAYSCALE)
+        return read_image(layout.image(ids[row])), matte.astype(np.float32) / 255
+
+    missing = [row for row, image_id in enumerate(ids) if not layout.parsing(image_id).exists()]
+    if not missing:
+        return
+    for row in np.linspace(0, len(ids) - 1, min(LEARNING_FRAMES, len(ids))).astype(int):
+        parser.learn(*read(row), vertices(row))
+
+    def write(row: int) -> None:
+        write_image(layout.parsing(ids[row]), parser(*read(row), vertices(row)))
+
+    with ThreadPoolExecutor(NUM_MATTERS) as pool:
+        for _ in track(pool.map(write, missing), len(missing), "parsing", quiet=quiet):
+            pass
 
 
 def _make_parser(

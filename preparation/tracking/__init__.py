@@ -12,6 +12,5 @@ bundle_adjustment.py     the solver behind it: one rigid shape and a pose for ev
 poses_from_pixels.py     the poses refined on the pixels of the whole clip
 texture_alignment.py     the aligner behind it: one frame laid onto the texture of the face
 relief.py                the surface it works on: the rigid part of the face
-score_map.py             from the detector's scores to coefficients, learned from a solved clip
 smoothing.py             poses and expressions smoothed in time without lag
 """

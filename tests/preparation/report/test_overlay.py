@@ -6,7 +6,8 @@ import pytest
 from parametric_head.person import Person
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses, exp_so3
-from preparation.report.overlay import draw_overlay, overlay_frames, vertex_normals
+from parametric_head.surface import vertex_normals
+from preparation.report.overlay import draw_overlay, overlay_frames
 from tests.parametric_head.small_head import small_head, small_landmarks
 
 CAMERA = Camera(1000.0, np.array([128.0, 128.0]))

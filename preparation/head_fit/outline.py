@@ -21,7 +21,7 @@ from parametric_head.person import Person
 from parametric_head.surface import spread
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
-from preparation.tracking.outline_prior import FACE, NECK, NO_ZONE, SKULL, Modes, joined, outline_modes, zones
+from preparation.head_fit.outline_prior import FACE, NECK, NO_ZONE, SKULL, Modes, joined, outline_modes, zones
 
 _ROUNDS = 3
 # The longer side of the pictures on which outlines are compared, pixels.

@@ -10,8 +10,8 @@ from parametric_head.drawing import draw_mesh
 from parametric_head.person import Person
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses, exp_so3
-from preparation.tracking.outline import OutlineViews, choose_views, fit_outline
-from preparation.tracking.outline_prior import EAR, FACE, NECK, SKULL, zones
+from preparation.head_fit.outline import OutlineViews, choose_views, fit_outline
+from preparation.head_fit.outline_prior import EAR, FACE, NECK, SKULL, zones
 from tests.parametric_head.small_head import small_head, small_landmarks
 
 SCALE = 0.029
