@@ -61,14 +61,14 @@ def talking_head(
     size: int = 512,
     seed: int = 0,
 ) -> TalkingHead:
-    """Turn by +-degrees (nod by half as much) and speak. weights: of the identity, 0.8 N(0, 1) if None."""
+    """Turn by +-degrees (nod by 0.7 of it) and speak. weights: of the identity, 0.8 N(0, 1) if None."""
     rng = np.random.default_rng(seed)
     head = small_head()
     weights = 0.8 * rng.normal(size=len(head.identity)) if weights is None else weights
     person = make_person(weights)
     time = np.linspace(0, 1, num_frames)
     turn = np.deg2rad(degrees) * np.stack(
-        [0.5 * np.sin(11 * time + 1), np.sin(7 * time), 0.3 * np.sin(5 * time + 2)], axis=1
+        [0.7 * np.sin(11 * time + 1), np.sin(7 * time), 0.3 * np.sin(5 * time + 2)], axis=1
     )
     shift = 0.05 * np.sin(np.stack([4 * time, 6 * time + 1, 3 * time + 2], axis=1))
     poses = Poses(FACING @ exp_so3(turn), shift + [0.0, 0.0, DISTANCE])
