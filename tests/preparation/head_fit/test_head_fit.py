@@ -11,7 +11,7 @@ from preparation.head_fit.head_fit import Detected, fit_head, head_document, wit
 from preparation.head_fit.score_map import ScoreMap, learn_score_map
 from tests.preparation.head_fit.talking_head import LIVELY, columns, gaze_of, make_person, observe, talking_head
 
-NUM_FRAMES, NOISE, OUTLIERS = 16, 0.3, 0.05
+NUM_FRAMES, NOISE, OUTLIERS = 14, 0.3, 0.05
 # What the detector has no scores for: landmarks must tell.
 UNSCORED = ("jawOpen", "mouthSmileLeft", "mouthSmileRight")
 
