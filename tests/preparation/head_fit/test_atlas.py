@@ -41,8 +41,10 @@ def test_texels_move_with_the_mesh(mesh, atlas, drawn):
 
 def test_the_grid_is_the_face_seen_from_the_front(atlas, usual):
     points = atlas.at(usual)
-    across, down = (np.polynomial.Polynomial.fit(*pair, 1).convert().coef for pair in
-                    ((atlas.columns, points[:, 0]), (atlas.rows, points[:, 1])))
+    across, down = (
+        np.polynomial.Polynomial.fit(*pair, 1).convert().coef
+        for pair in ((atlas.columns, points[:, 0]), (atlas.rows, points[:, 1]))
+    )
     # Seen from afar, what is near is a trifle larger: by its depth, 0.2, over 100.
     assert across[1] == pytest.approx(TEXEL, rel=4e-3)
     assert down[1] == pytest.approx(-TEXEL, rel=4e-3)
@@ -155,7 +157,9 @@ def test_a_flat_nose_is_mended_by_pictures(drawn, atlas):
     wrong = bump(atlas, height=0.02, reach=0.04)
     flat = atlas._replace(neutral=(atlas.neutral - [0, 0, 1] * wrong[:, None]).astype(np.float32))
     follower = Follower(truth.mesh, flat, truth.camera)
-    fits = [Fit(truth.poses, truth.coefficients, truth.poses).select([row]) for row in range(len(drawn.frames))]
+    fits = [
+        Fit(truth.poses, truth.coefficients, truth.poses).select([row]) for row in range(len(drawn.frames))
+    ]
     textures = np.stack([follower.look(*pair).texture for pair in zip(drawn.frames, fits, strict=True)])
     median = np.nanmedian(np.where(np.isfinite(textures).any(axis=0), textures, 0), axis=0)
     follower = follower.with_texture(median)

@@ -20,7 +20,9 @@ def true_fit(drawn):
 
 @pytest.fixture(scope="module")
 def textures(drawn, bare, true_fit):
-    return np.stack([bare.look(drawn.frames[row], true_fit.select([row])).texture for row in range(NUM_DRAWN)])
+    return np.stack(
+        [bare.look(drawn.frames[row], true_fit.select([row])).texture for row in range(NUM_DRAWN)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,9 @@ def test_texels_are_looked_up_where_they_are_in_the_picture(drawn, bare, true_fi
     vertices = truth.poses.select([3]).apply(truth.mesh.vertices(truth.coefficients[3]))[0]
     points = np.einsum("tk,tkc->tc", atlas.barycentric, vertices[atlas.corners])
     # Float32 texels at a focal length of 820 pixels.
-    np.testing.assert_allclose(laid.pixels, project(points, truth.camera.focal, truth.camera.center), atol=0.01)
+    np.testing.assert_allclose(
+        laid.pixels, project(points, truth.camera.focal, truth.camera.center), atol=0.01
+    )
 
 
 def test_what_is_turned_away_or_out_of_the_picture_is_not_seen(drawn, bare, true_fit):
@@ -99,7 +103,9 @@ def test_flow_equations_are_solved_by_the_motion_that_caused_the_flow(drawn, fol
     np.testing.assert_allclose(right, predicted, atol=0.05 * np.abs(predicted).max())
     scale = np.sqrt(np.diag(system))
     moving = scale > 1e-2 * scale.max()
-    cosine = (right * predicted)[moving].sum() / np.linalg.norm(right[moving]) / np.linalg.norm(predicted[moving])
+    cosine = (
+        (right * predicted)[moving].sum() / np.linalg.norm(right[moving]) / np.linalg.norm(predicted[moving])
+    )
     assert cosine > 0.998
 
 

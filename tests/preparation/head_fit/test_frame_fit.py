@@ -67,7 +67,9 @@ def test_eyes_look_where_the_irises_are(truth, found):
     _, coefficients = found
     is_open = truth.coefficients[:, truth.head.columns["eyeBlinkLeft"]] < 0.3
     assert 0.3 * NUM_FRAMES < is_open.sum()
-    error = np.linalg.norm(gaze_of(truth.head, coefficients) - gaze_of(truth.head, truth.coefficients), axis=-1)
+    error = np.linalg.norm(
+        gaze_of(truth.head, coefficients) - gaze_of(truth.head, truth.coefficients), axis=-1
+    )
     # Radians; the eyes turn by up to 0.3.
     assert error[is_open].mean() < 0.04
     assert error[is_open].max() < 0.12

@@ -9,7 +9,14 @@ from parametric_head.person import Person
 from preparation.geometry.rigid import align, log_so3, mean_rotation
 from preparation.head_fit.head_fit import Detected, fit_head, head_document, with_mended_depth
 from preparation.head_fit.score_map import ScoreMap, learn_score_map
-from tests.preparation.head_fit.talking_head import LIVELY, columns, gaze_of, make_person, observe, talking_head
+from tests.preparation.head_fit.talking_head import (
+    LIVELY,
+    columns,
+    gaze_of,
+    make_person,
+    observe,
+    talking_head,
+)
 
 NUM_FRAMES, NOISE, OUTLIERS = 14, 0.3, 0.05
 # What the detector has no scores for: landmarks must tell.
@@ -122,7 +129,9 @@ def test_frames_are_left_out_of_all_of_it(turning):
     np.testing.assert_array_equal(fewer.expected, fit.expected[is_kept])
     np.testing.assert_array_equal(fewer.fit.coefficients, fit.fit.coefficients[is_kept])
     np.testing.assert_array_equal(fewer.fit.poses.rotations, fit.fit.poses.rotations[is_kept])
-    np.testing.assert_array_equal(fewer.fit.landmark_poses.rotations, fit.fit.landmark_poses.rotations[is_kept])
+    np.testing.assert_array_equal(
+        fewer.fit.landmark_poses.rotations, fit.fit.landmark_poses.rotations[is_kept]
+    )
     assert fewer.mesh is fit.mesh
 
 

@@ -131,5 +131,7 @@ def test_frames_are_left_out_of_all_of_it(refined):
     np.testing.assert_array_equal(fewer.is_rejected, found.is_rejected[rows])
     np.testing.assert_array_equal(fewer.poses.rotations, found.poses.rotations[rows])
     np.testing.assert_array_equal(fewer.fit.coefficients, found.fit.coefficients[rows])
-    np.testing.assert_array_equal(fewer.fit.landmark_poses.translations, found.fit.landmark_poses.translations[rows])
+    np.testing.assert_array_equal(
+        fewer.fit.landmark_poses.translations, found.fit.landmark_poses.translations[rows]
+    )
     assert fewer.median_flow == found.median_flow
