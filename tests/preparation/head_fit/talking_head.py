@@ -71,13 +71,13 @@ def talking_head(
         [0.7 * np.sin(11 * time + 1), np.sin(7 * time), 0.3 * np.sin(5 * time + 2)], axis=1
     )
     shift = 0.05 * np.sin(np.stack([4 * time, 6 * time + 1, 3 * time + 2], axis=1))
-    poses = Poses(FACING @ exp_so3(turn), shift + [0.0, 0.0, DISTANCE])
+    poses = Poses(FACING @ exp_so3(turn), np.array([0.0, 0.0, DISTANCE]) + shift)
     camera = Camera(3.2 * size, np.array([0.5 * size, 0.49 * size]))
     return TalkingHead(person, person.mesh(head), poses, expressions(head, time), camera)
 
 
 def expressions(head: ParametricHead, time: np.ndarray) -> np.ndarray:  # [F] -> [F, E]
-    """Waves of what is lively, each at rest for a while, and a gaze that wanders; everything else is still."""
+    """Waves of what is lively, each at rest for a while, a gaze that wanders; all else is still."""
     values = np.zeros((len(time), len(head.names)))
     for number, name in enumerate(LIVELY):
         wave = np.clip(1.3 * np.sin((9 + 3.7 * number) * time + 2 * number) - 0.3, 0, 1)
@@ -101,7 +101,7 @@ def columns(head: ParametricHead, name: str) -> list[int]:
 def observe(
     truth: TalkingHead, noise: float = 0.0, outliers: float = 0.0, seed: int = 0
 ) -> np.ndarray:  # [F, 478, 3]
-    """Landmarks as a detector gives them: z relative, less sure than x and y. outliers: a share, 15 pixels."""
+    """Landmarks as a detector gives them: z relative, less sure. outliers: a share, off by 15 pixels."""
     rng = np.random.default_rng(seed)
     points = truth.points
     pixels = project(points, truth.camera.focal, truth.camera.center)

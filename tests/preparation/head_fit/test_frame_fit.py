@@ -66,7 +66,7 @@ def test_expressions_are_found_by_landmarks_alone(truth):
 def test_eyes_look_where_the_irises_are(truth, found):
     _, coefficients = found
     is_open = truth.coefficients[:, truth.head.columns["eyeBlinkLeft"]] < 0.3
-    assert 0.3 * NUM_FRAMES < is_open.sum()
+    assert is_open.mean() > 0.3
     error = np.linalg.norm(
         gaze_of(truth.head, coefficients) - gaze_of(truth.head, truth.coefficients), axis=-1
     )

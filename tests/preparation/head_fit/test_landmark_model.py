@@ -70,7 +70,7 @@ def test_points_of_the_mean_head_are_in_its_own_axes(truth):
 
 
 def test_slopes_of_points_are_their_differences(points, coefficients):
-    # Eyes look across in two frames and along in two: derivatives by rotation vectors are exact about an axis.
+    # Eyes look across in two frames and along in two: about one axis the derivatives are exact.
     across = np.concatenate([columns[:2] for columns in points.gaze])
     along = np.concatenate([columns[2:] for columns in points.gaze])
     coefficients = coefficients.copy()
@@ -78,8 +78,8 @@ def test_slopes_of_points_are_their_differences(points, coefficients):
     coefficients[2:, across] = 0
     _, slopes = points.at(coefficients)
     wanted = differences(lambda *change: points.at(changed(coefficients, *change))[0], 52)
-    for rows, columns in ((slice(2), along), (slice(2, 4), across)):
-        slopes[rows, ..., columns] = wanted[rows, ..., columns] = 0
+    for rows, still in ((slice(2), along), (slice(2, 4), across)):
+        slopes[rows, ..., still] = wanted[rows, ..., still] = 0
     assert_close(slopes, wanted)
 
 
