@@ -1,4 +1,4 @@
-"""contact_sheet.png: some frames, with landmarks and axes, mattes and parsing maps."""
+"""contact_sheet.png: some frames, with landmarks and axes, the head model, mattes and parsing maps."""
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from preparation.geometry.landmark_names import (
     STABLE,
 )
 from preparation.geometry.rigid import Poses, project
+from preparation.report.overlay import draw_overlay, overlay_frames
 from preparation.work import Work
 from utils.images import contact_sheet
 
@@ -29,7 +30,9 @@ def write_contact_sheet(work: Work) -> None:
     """Draw frames from the whole clip, one a row."""
     image_ids, times, pixels = work.image_ids, work.image_times, work.image_landmarks
     poses, camera, layout = work.smoothed.poses, work.head.camera, work.layout
-    chosen = np.unique(np.linspace(0, len(image_ids) - 1, NUM_ROWS).astype(int))
+    telling = {} if work.head_fit is None else _telling_frames(work)
+    chosen = chosen_rows(len(image_ids), list(telling.values()))
+    labels = {row: label for label, row in telling.items()}
     predicted = project(poses.select(chosen).apply(work.head.landmarks), camera.focal, camera.center)
     axes = axes_pixels(poses.select(chosen), camera)
     rows = []
@@ -37,15 +40,27 @@ def write_contact_sheet(work: Work) -> None:
         image_id = int(image_ids[row])
         frame = read_image(layout.image(image_id))
         label = f"frame {image_id}, {times[row]:.2f} s, {work.refinement.flow[row]:.2f} px"
-        cells = [
-            (label, draw_tracking(frame, pixels[row], guess, ends)),
-            ("matte", on_magenta(frame, read_image(layout.mask(image_id), cv2.IMREAD_GRAYSCALE))),
-        ]
+        cells = [(label, draw_tracking(frame, pixels[row], guess, ends))]
+        if work.head_fit is not None:
+            mesh = draw_overlay(frame, work.vertices(row), work.head_fit.head, camera)
+            cells.append((f"head model: {labels[row]}" if row in labels else "head model", mesh))
+        cells.append(("matte", on_magenta(frame, read_image(layout.mask(image_id), cv2.IMREAD_GRAYSCALE))))
         if layout.parsing(image_id).exists():
             parsing = read_image(layout.parsing(image_id))
             cells.append(("parsing", cv2.addWeighted(frame, 0.5, parsing, 0.5, 0)))
         rows.append(cells)
     write_image(layout.report / "contact_sheet.png", contact_sheet(rows))
+
+
+def chosen_rows(count: int, telling: list[int]) -> np.ndarray:
+    """Those that tell most, then others evenly spread over `count` rows, NUM_ROWS together if there are."""
+    spread = np.linspace(0, count - 1, NUM_ROWS - len(telling)).astype(int)
+    return np.array(list(dict.fromkeys([*telling, *spread.tolist()])))
+
+
+def _telling_frames(work: Work) -> dict[str, int]:
+    jaw_open = work.coefficients[:, work.head_fit.head.columns["jawOpen"]]
+    return overlay_frames(work.smoothed.poses, jaw_open)
 
 
 def draw_tracking(

@@ -22,9 +22,25 @@ def print_summary(report: dict[str, Any], out: Path) -> None:
         f"{jitter['before_smoothing']['degrees']:.3f} by pixels, "
         f"{jitter['after_smoothing']['degrees']:.3f} smoothed"
     )
+    _print_head(report["head"])
     if dropped:
         print("  frames dropped      " + ", ".join(f"{count} {reason}" for reason, count in dropped.items()))
     for note in report["notes"]:
         print(f"  note: {note}")
     print(f"  look at {out / 'report' / 'contact_sheet.png'}")
     print(f"  then: python train.py -s {out} -m output/{out.name} --eval")
+
+
+def _print_head(head: dict[str, Any]) -> None:
+    """Say what was tracked, how well, and what the clip does not show."""
+    if head["model"]:
+        explained = head["explained_motion"]
+        shares = ", ".join(
+            f"{explained['solved'][name]:.2f} {name} ({explained['from_scores_held_out'][name]:.2f})"
+            for name in ("all", "mouth", "jaw")
+        )
+        print(f"  head model          {head['model']['name']}, expressions {head['expressions']}")
+        print(f"  motion explained    {shares}; in brackets from the detector's scores, held out")
+    print(f"  the head            {head['verdict']}")
+    if not head["depth"]["is_told"]:
+        print(f"  depth               {head['depth']['meaning']}")
