@@ -20,6 +20,10 @@ from preparation.work import Work
 from utils.images import contact_sheet
 
 NUM_ROWS = 8
+# Pixels, at most: the side of a picture on the sheet.
+CELL = 320
+# Sides of the square around the face's landmarks that is shown of the head model.
+_AROUND_FACE = 1.7
 # x is red, y green, z blue.
 _AXES = ((230, 60, 60), (60, 200, 60), (70, 110, 255))
 # Head units.
@@ -43,13 +47,14 @@ def write_contact_sheet(work: Work) -> None:
         cells = [(label, draw_tracking(frame, pixels[row], guess, ends))]
         if work.head_fit is not None:
             mesh = draw_overlay(frame, work.vertices(row), work.head_fit.head, camera)
-            cells.append((f"head model: {labels[row]}" if row in labels else "head model", mesh))
+            name = f"head model: {labels[row]}" if row in labels else "head model"
+            cells.append((name, around_face(mesh, pixels[row])))
         cells.append(("matte", on_magenta(frame, read_image(layout.mask(image_id), cv2.IMREAD_GRAYSCALE))))
         if layout.parsing(image_id).exists():
             parsing = read_image(layout.parsing(image_id))
             cells.append(("parsing", cv2.addWeighted(frame, 0.5, parsing, 0.5, 0)))
         rows.append(cells)
-    write_image(layout.report / "contact_sheet.png", contact_sheet(rows))
+    write_image(layout.report / "contact_sheet.png", contact_sheet(rows, CELL))
 
 
 def chosen_rows(count: int, telling: list[int]) -> np.ndarray:
@@ -80,6 +85,16 @@ def draw_tracking(
     for end, color in zip(ends, _AXES, strict=True):
         cv2.line(drawn, origin, end, color, 3, cv2.LINE_AA)
     return drawn
+
+
+def around_face(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:  # [S, S, 3]
+    """Cut a square with face, ears and neck out of a picture [H, W, 3], as large as fits into it."""
+    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    height, width = picture.shape[:2]
+    side = int(min(_AROUND_FACE * (high - low).max(), height, width))
+    left, top = np.clip((low + high - side) / 2, 0, [width - side, height - side]).astype(int)
+    square = picture[top : top + side, left : left + side]
+    return cv2.resize(square, (CELL, CELL), interpolation=cv2.INTER_AREA if side > CELL else cv2.INTER_CUBIC)
 
 
 def on_magenta(frame: np.ndarray, matte: np.ndarray) -> np.ndarray:  # [H, W, 3]

@@ -37,7 +37,8 @@ def write_curves(work: Work) -> None:
     for chart, label in zip(charts, ("degrees", "head units", coefficient, "pixels"), strict=True):
         chart.set_ylabel(label)
         chart.grid(alpha=0.3)
-        chart.legend(loc="upper right", ncols=6)
+        # Above the chart, where it hides nothing.
+        chart.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, frameon=False, borderaxespad=0)
     error_chart.set_xlabel("seconds")
     with replacing(work.layout.report / "curves.png") as partial:
         figure.savefig(partial, format="png", dpi=100)

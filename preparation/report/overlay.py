@@ -42,8 +42,8 @@ _PUPIL_SIZE = 0.4
 # On the mean head, cm. The ear from where the jaw's line begins at its front: behind, not farther inwards,
 # not farther up than so much.
 _EAR_BEHIND, _EAR_INWARDS, _EAR_UP = 1.5, 0.2, 1.0
-# The neck begins so much below the jaw's line.
-_BELOW_JAW = 0.4
+# The neck begins so much below the jaw's line, and ends where shoulders begin.
+_BELOW_JAW, _NECK_END = 0.4, -12.0
 # Head units between neighbouring pixels: one covers the other.
 _STEP = 0.02
 
@@ -55,8 +55,7 @@ def draw_overlay(
     camera: Camera,
 ) -> np.ndarray:  # [H, W, 3] uint8
     """Draw the mesh of a person over a frame."""
-    height, width = frame.shape[:2]
-    drawn = draw_mesh(vertices, head.triangles, camera.focal, camera.center, (width, height))
+    drawn = _drawn(vertices, head, camera, frame.shape[:2])
     part = _parts(drawn, head)  # [H, W]
     color, is_small = _paint(drawn, part, head)
     normals = interpolate(drawn, head.triangles, vertex_normals(vertices, head.triangles))
@@ -90,6 +89,13 @@ def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str
         if int(row) not in found.values():
             found[label] = int(row)
     return found
+
+
+def _drawn(vertices: np.ndarray, head: ParametricHead, camera: Camera, shape: tuple[int, int]) -> Drawn:
+    """Draw the mesh without its shoulders, which are not fitted."""
+    shown = np.flatnonzero((head.neutral[head.triangles, 1] > _NECK_END).all(axis=1))
+    drawn = draw_mesh(vertices, head.triangles[shown], camera.focal, camera.center, shape[::-1])
+    return drawn._replace(triangle=np.where(drawn.triangle >= 0, shown[drawn.triangle], -1))
 
 
 def _parts(drawn: Drawn, head: ParametricHead) -> np.ndarray:  # [H, W]
