@@ -15,6 +15,7 @@ from preparation.geometry.landmark_names import (
     STABLE,
 )
 from preparation.geometry.rigid import Poses, project
+from preparation.report.head_measures import MIDDLE_OF_LIPS
 from preparation.report.overlay import draw_overlay, overlay_frames
 from preparation.work import Work
 from utils.images import contact_sheet
@@ -64,8 +65,10 @@ def chosen_rows(count: int, telling: list[int]) -> np.ndarray:
 
 
 def _telling_frames(work: Work) -> dict[str, int]:
-    jaw_open = work.coefficients[:, work.head_fit.head.columns["jawOpen"]]
-    return overlay_frames(work.smoothed.poses, jaw_open)
+    poses = work.smoothed.poses
+    # By what is seen: a jaw that is down under lips that are shut is no open mouth.
+    upper, lower = (work.image_landmarks[:, landmark] for landmark in MIDDLE_OF_LIPS)
+    return overlay_frames(poses, np.linalg.norm(upper - lower, axis=1) * poses.translations[:, 2])
 
 
 def draw_tracking(

@@ -69,10 +69,10 @@ def draw_overlay(
     )
 
 
-def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str, int]:
+def overlay_frames(poses: Poses, mouth_open: np.ndarray | None = None) -> dict[str, int]:
     """Choose the frames that tell most: what they show, and their rows.
 
-    jaw_open: [F]. A frame that is already there is left out.
+    mouth_open: how far, [F]. A frame that is already there is left out.
     """
     yaw, pitch = camera_angles(poses)
     choices = {
@@ -82,8 +82,8 @@ def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str
         "most upwards": pitch.argmax(),
         "most downwards": pitch.argmin(),
     }
-    if jaw_open is not None:
-        choices["mouth most open"] = jaw_open.argmax()
+    if mouth_open is not None:
+        choices["mouth most open"] = mouth_open.argmax()
     found: dict[str, int] = {}
     for label, row in choices.items():
         if int(row) not in found.values():
@@ -93,9 +93,12 @@ def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str
 
 def _drawn(vertices: np.ndarray, head: ParametricHead, camera: Camera, shape: tuple[int, int]) -> Drawn:
     """Draw the mesh without its shoulders, which are not fitted."""
-    shown = np.flatnonzero((head.neutral[head.triangles, 1] > _NECK_END).all(axis=1))
-    drawn = draw_mesh(vertices, head.triangles[shown], camera.focal, camera.center, shape[::-1])
-    return drawn._replace(triangle=np.where(drawn.triangle >= 0, shown[drawn.triangle], -1))
+    drawn = draw_mesh(vertices, head.triangles, camera.focal, camera.center, shape[::-1])
+    height = interpolate(drawn, head.triangles, head.neutral[:, 1:2])[..., 0]
+    is_shown = (drawn.triangle >= 0) & (height > _NECK_END)
+    return drawn._replace(
+        triangle=np.where(is_shown, drawn.triangle, -1), depth=np.where(is_shown, drawn.depth, np.inf)
+    )
 
 
 def _parts(drawn: Drawn, head: ParametricHead) -> np.ndarray:  # [H, W]

@@ -1,11 +1,19 @@
 import cv2
 import numpy as np
+import pytest
 
 from preparation.data_set.images_and_arrays import read_image
 from preparation.data_set.layout import Layout
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
-from preparation.report.contact_sheet import axes_pixels, draw_tracking, on_magenta
+from preparation.report.contact_sheet import (
+    CELL,
+    around_face,
+    axes_pixels,
+    chosen_rows,
+    draw_tracking,
+    on_magenta,
+)
 from tests.preparation.conftest import NUM_FRAMES
 
 # Of `utils.images.contact_sheet`.
@@ -27,6 +35,23 @@ def test_the_sheet_shows_frames_from_the_whole_clip(finished):
         # Rounding takes off up to a grey level.
         assert np.abs(cells[1] - (mask * frame + (1 - mask) * [255, 0, 255])).max() < 1.01
         assert np.abs(cells[2] - (frame + read_image(layout.parsing(image_id))) / 2).max() < 1.01
+
+
+def test_telling_frames_come_first_and_others_fill_the_sheet():
+    assert chosen_rows(100, []).tolist() == np.linspace(0, 99, 8).astype(int).tolist()
+    assert chosen_rows(100, [40, 99, 3]).tolist() == [40, 99, 3, 0, 24, 49, 74]
+    assert chosen_rows(2, [1, 0]).tolist() == [1, 0]
+
+
+def test_the_square_around_a_face_holds_it_wherever_it_is():
+    picture = np.zeros((400, 300, 3), np.uint8)
+    picture[350:360, 280:290] = 255
+    square = around_face(picture, np.array([[240.0, 300], [299, 399]]))
+    assert square.shape == (CELL, CELL, 3)
+    # 170 pixels of the picture's lower right corner.
+    rows, columns = np.nonzero(square[..., 0] > 128)
+    assert rows.mean() * 170 / CELL == pytest.approx(125, abs=2)
+    assert columns.mean() * 170 / CELL == pytest.approx(155, abs=2)
 
 
 def test_magenta_shows_through_where_the_matte_is_open():
