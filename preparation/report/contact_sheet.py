@@ -58,10 +58,18 @@ def write_contact_sheet(work: Work) -> None:
     write_image(layout.report / "contact_sheet.png", contact_sheet(rows, CELL))
 
 
-def chosen_rows(count: int, telling: list[int]) -> np.ndarray:
-    """Those that tell most, then others evenly spread over `count` rows, NUM_ROWS together if there are."""
-    spread = np.linspace(0, count - 1, NUM_ROWS - len(telling)).astype(int)
-    return np.array(list(dict.fromkeys([*telling, *spread.tolist()])))
+def chosen_rows(count: int, telling: list[int]) -> list[int]:
+    """NUM_ROWS of `count` rows, or all: those that tell most, then what is farthest in time from these.
+
+    Evenly spread rows where none tells more than others.
+    """
+    if not telling:
+        return np.unique(np.linspace(0, count - 1, NUM_ROWS).astype(int)).tolist()
+    chosen = list(telling)
+    while len(chosen) < min(NUM_ROWS, count):
+        distances = abs(np.subtract.outer(np.arange(count), chosen)).min(axis=1)
+        chosen.append(int(distances.argmax()))
+    return chosen
 
 
 def _telling_frames(work: Work) -> dict[str, int]:

@@ -127,7 +127,10 @@ def lip_and_lid_gaps(
     up = poses.rotations[:, :2, 1]
     up = up / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-9)  # [F, 2]
     found = {}
-    for name, pair in {"lips": MIDDLE_OF_LIPS, **{f"{side}_lids": pair for side, pair in _LIDS.items()}}.items():
+    for name, pair in {
+        "lips": MIDDLE_OF_LIPS,
+        **{f"{side}_lids": pair for side, pair in _LIDS.items()},
+    }.items():
         seen = _gaps(pixels[:, pair], up)
         in_head_units = seen * poses.translations[:, 2] / camera.focal
         limit = _CLOSED_LIPS if name == "lips" else _CLOSED_LIDS * np.percentile(in_head_units, 75)

@@ -51,8 +51,10 @@ class OutlineGaps:
         self._gaps["skull"].append(gap[zone == SKULL])
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Of face, ears and neck the median and 95 % of the distance, over points whose outlines are one,
-        and their share; of the skull how far it is outside of the matte (95 %). Zones never seen are missing.
+        """Median and 95 % of the distance of face, ears and neck where it is small, and how often that is.
+
+        Of the skull how far it is outside of the matte (95 %). What is never on an outline that is the
+        matte's too is missing.
         """
         found = {}
         for name in _SKIN:

@@ -35,12 +35,13 @@ def _print_head(head: dict[str, Any]) -> None:
     """Say what was tracked, how well, and what the clip does not show."""
     if head["model"]:
         explained = head["explained_motion"]
-        shares = ", ".join(
-            f"{explained['solved'][name]:.2f} {name} ({explained['from_scores_held_out'][name]:.2f})"
-            for name in ("all", "mouth", "jaw")
-        )
         print(f"  head model          {head['model']['name']}, expressions {head['expressions']}")
-        print(f"  motion explained    {shares}; in brackets from the detector's scores, held out")
+        print(f"  motion explained    {_shares(explained['solved'])}")
+        print(f"  by scores, unseen   {_shares(explained['from_scores_held_out'])}")
     print(f"  the head            {head['verdict']}")
     if not head["depth"]["is_told"]:
         print(f"  depth               {head['depth']['meaning']}")
+
+
+def _shares(explained: dict[str, float]) -> str:
+    return ", ".join(f"{explained[region]:.2f} {region}" for region in ("all", "mouth", "jaw"))

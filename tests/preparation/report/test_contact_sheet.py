@@ -13,8 +13,10 @@ from preparation.report.contact_sheet import (
     chosen_rows,
     draw_tracking,
     on_magenta,
+    write_contact_sheet,
 )
 from tests.preparation.conftest import NUM_FRAMES
+from tests.preparation.report.tracked_clip import SIZE, tracked_clip
 
 # Of `utils.images.contact_sheet`.
 LABEL, GAP = 18, 2
@@ -37,10 +39,23 @@ def test_the_sheet_shows_frames_from_the_whole_clip(finished):
         assert np.abs(cells[2] - (frame + read_image(layout.parsing(image_id))) / 2).max() < 1.01
 
 
+def test_the_head_model_is_drawn_beside_the_landmarks(tmp_path):
+    work = tracked_clip(tmp_path)
+    write_contact_sheet(work)
+    sheet = read_image(work.layout.report / "contact_sheet.png").astype(int)
+    # Landmarks, head model and matte, eight times; the face is shown larger than its picture.
+    width = 2 * SIZE + CELL + 2 * GAP
+    assert sheet.shape == (8 * (CELL + LABEL) + 7 * GAP, width, 3)
+    mesh = sheet[LABEL : LABEL + CELL, SIZE + GAP :][:, :CELL]
+    is_drawn = abs(mesh - 90).max(axis=-1) > 10
+    assert 0.3 < is_drawn.mean() < 0.95
+
+
 def test_telling_frames_come_first_and_others_fill_the_sheet():
-    assert chosen_rows(100, []).tolist() == np.linspace(0, 99, 8).astype(int).tolist()
-    assert chosen_rows(100, [40, 99, 3]).tolist() == [40, 99, 3, 0, 24, 49, 74]
-    assert chosen_rows(2, [1, 0]).tolist() == [1, 0]
+    assert chosen_rows(100, []) == np.linspace(0, 99, 8).astype(int).tolist()
+    # Halfway between those before.
+    assert chosen_rows(100, [40, 99, 3]) == [40, 99, 3, 69, 21, 84, 54, 12]
+    assert chosen_rows(2, [1, 0]) == [1, 0]
 
 
 def test_the_square_around_a_face_holds_it_wherever_it_is():

@@ -53,11 +53,10 @@ def test_a_matte_that_is_larger_or_smaller_is_so_many_pixels_away(vertices, matt
     assert found["skull"]["outside_95_percent_px"] == pytest.approx(max(-pixels, 0), abs=1)
 
 
-def test_an_outline_far_away_is_another_one_s(vertices, matte):
+def test_an_outline_far_away_is_not_the_same(vertices, matte):
     kernel = np.ones((31, 31), np.uint8)
-    found = summary(vertices, cv2.dilate(matte, kernel))
-    assert found["face"]["share"] < 0.1
+    assert "face" not in summary(vertices, cv2.dilate(matte, kernel))
 
 
 def test_zones_that_are_never_on_an_outline_are_missing(vertices):
-    assert summary(vertices + [0, 0, -200], np.zeros(SIZE, np.uint8)) == {}
+    assert summary(vertices - np.array([0, 0, 200]), np.zeros(SIZE, np.uint8)) == {}

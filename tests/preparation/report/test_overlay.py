@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from parametric_head.person import Person
+from parametric_head.surface import vertex_normals
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses, exp_so3
-from parametric_head.surface import vertex_normals
 from preparation.report import overlay as overlay_module
 from preparation.report.overlay import draw_overlay, overlay_frames
 from tests.parametric_head.small_head import small_head, small_landmarks
