@@ -15,6 +15,7 @@ from parametric_head.surface import vertex_normals
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
 from preparation.report.head_measures import camera_angles
+from preparation.segmentation.head_parsing import JAW_LINE
 
 _SKIN, _EARS, _NECK = (90, 170, 255), (255, 150, 60), (110, 200, 120)
 _EYEBALL, _IRIS, _PUPIL = (250, 250, 250), (40, 90, 220), (0, 0, 0)
@@ -42,8 +43,8 @@ _PUPIL_SIZE = 0.4
 # On the mean head, cm. The ear from where the jaw's line begins at its front: behind, not farther inwards,
 # not farther up than so much.
 _EAR_BEHIND, _EAR_INWARDS, _EAR_UP = 1.5, 0.2, 1.0
-# The neck begins so much below the jaw's line, and ends where shoulders begin.
-_BELOW_JAW, _NECK_END = 0.4, -12.0
+# Where the neck ends and shoulders begin.
+_NECK_END = -12.0
 # Head units between neighbouring pixels: one covers the other.
 _STEP = 0.02
 
@@ -135,9 +136,7 @@ def _ears_and_neck(place: np.ndarray, head: ParametricHead) -> tuple[np.ndarray,
     ear = jaw[0]
     is_beside = (z < ear[2] - _EAR_BEHIND) & (abs(x) > abs(ear[0]) - _EAR_INWARDS)
     is_ear = is_beside & (y < ear[1] + _EAR_UP) & (y > jaw[4, 1])
-    # From the jaw's angle on, where its line runs forward.
-    line = np.interp(z, jaw[3:, 2], jaw[3:, 1])
-    return is_ear, (y < line - _BELOW_JAW) & ~is_ear
+    return is_ear, (y < np.interp(z, *JAW_LINE.T)) & ~is_ear
 
 
 def _lines(drawn: Drawn, part: np.ndarray) -> np.ndarray:  # [H, W] bool
