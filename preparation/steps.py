@@ -225,11 +225,7 @@ def write_data_set(work: Work) -> Work:
 
 def _write_head(work: Work) -> None:
     """Write head.json: the person, and the map from the detector's scores to coefficients."""
-    head_fit, scores = work.head_fit, np.zeros_like(work.coefficients)
-    names = work.track.coefficient_names
-    for column, name in enumerate(head_fit.head.names):
-        if name in names:
-            scores[:, column] = work.image_scores[:, names.index(name)]
-    score_map = learn_score_map(scores, work.coefficients, head_fit.head.names)
+    head_fit = work.head_fit
+    score_map = learn_score_map(work.named_scores, work.coefficients, head_fit.head.names)
     document = head_document(head_fit, work.head.camera, work.head.focal_source, score_map)
     write_json(work.layout.head, document, indent=None, allow_nan=False)

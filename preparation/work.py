@@ -91,6 +91,15 @@ class Work:
         return self.expressions[self.head.frames]
 
     @property
+    def named_scores(self) -> np.ndarray:  # [F, E]
+        """The detector's scores under the head model's names; 0 where it has none."""
+        scores, names = np.zeros_like(self.coefficients), self.track.coefficient_names
+        for column, name in enumerate(self.head_fit.head.names):
+            if name in names:
+                scores[:, column] = self.image_scores[:, names.index(name)]
+        return scores
+
+    @property
     def parses_by_head(self) -> bool:
         """Whether the parsing maps are the head model's."""
         by_choice = self.options.parsing == "head" or self.networks.classes is None

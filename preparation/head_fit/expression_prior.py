@@ -12,9 +12,16 @@ from parametric_head.person import gaze_columns
 
 # Standard deviations: of a coefficient, of one that landmarks hardly show, of the difference of two sides.
 SPREAD, HIDDEN_SPREAD, SIDES_DIFFER = 0.2, 0.06, 0.1
+# Around the scores, which are good here: what shuts lids, where eyes look, and other lids' shapes.
+BLINK_SPREAD, GAZE_SPREAD, LID_SPREAD = 0.15, 0.07, 0.06
 # Standard deviation of what the eyes differ by in where they look.
 EYES_DIFFER = 0.1
-_HIDDEN = ("jawForward", "cheekPuff", "noseSneer", "cheekSquint")
+_SPREADS = (
+    (("jawForward", "cheekPuff", "noseSneer", "cheekSquint"), HIDDEN_SPREAD),
+    ("eyeBlink", BLINK_SPREAD),
+    ("eyeLook", GAZE_SPREAD),
+    ("eye", LID_SPREAD),
+)
 # Moves nothing; and a precision that keeps it at zero.
 _IDLE, _FIXED = "_neutral", 1e6
 # The percentile of a score that is taken for the calm face's, and how much of the rest is believed.
@@ -23,7 +30,7 @@ _CALM, _BELIEVED = 10, 0.8
 
 def expression_precision(head: ParametricHead) -> np.ndarray:  # [E, E]
     """The inverse covariance of the coefficients."""
-    spread = np.array([HIDDEN_SPREAD if name.startswith(_HIDDEN) else SPREAD for name in head.names])
+    spread = np.array([_spread(name) for name in head.names])
     precision = np.diag(1 / spread**2)
     precision[head.columns[_IDLE], head.columns[_IDLE]] = _FIXED
     for left, right in side_pairs(head):
@@ -66,6 +73,13 @@ def tidy_gaze(coefficients: np.ndarray, head: ParametricHead) -> np.ndarray:  # 
         for pair in (columns[:2], columns[2:]):
             tidied[:, pair] -= tidied[:, pair].min(axis=1, keepdims=True)
     return tidied
+
+
+def _spread(name: str) -> float:
+    for begins, spread in _SPREADS:
+        if name.startswith(begins):
+            return spread
+    return SPREAD
 
 
 def _tie(precision: np.ndarray, signs: dict[int, float], deviation: float) -> None:

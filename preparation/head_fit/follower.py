@@ -107,7 +107,8 @@ class Follower:
         found = fit if is_rejected else found
         texture = self.look(frame, found).texture
         view = found.poses.rotations[0].T @ found.poses.translations[0]
-        return Refined(found, texture, self.flow(texture), self.rigid_flow(texture), view, is_rejected)
+        flow = self.flow(texture)
+        return Refined(found, texture, flow, self.rigid_flow(texture, flow), view, is_rejected)
 
     def look(self, frame: np.ndarray, fit: Fit) -> Laid:
         """Look a frame up at the texels as they are in a fit of one row."""
@@ -134,10 +135,10 @@ class Follower:
         pictures = [self._picture(values) for values in (self.texture, filled)]
         return dense.calc(*pictures, None)[self.atlas.rows, self.atlas.columns]
 
-    def rigid_flow(self, texture: np.ndarray) -> float:
+    def rigid_flow(self, texture: np.ndarray, flow: np.ndarray) -> float:
         """The mean length of the flow on the rigid part, in texels, where it is seen."""
         chosen = self.atlas.is_rigid & np.isfinite(texture) & np.isfinite(self.texture)
-        return float(np.linalg.norm(self.flow(texture)[chosen], axis=1).mean()) if chosen.any() else np.nan
+        return float(np.linalg.norm(flow[chosen], axis=1).mean()) if chosen.any() else np.nan
 
     def _picture(self, values: np.ndarray) -> np.ndarray:
         return np.clip(self.atlas.image(np.nan_to_num(values)) * 40 + 128, 0, 255).astype(np.uint8)

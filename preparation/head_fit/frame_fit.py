@@ -9,7 +9,14 @@ from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
 from preparation.head_fit.bounded_steps import bounded_step
 from preparation.head_fit.expression_prior import expression_precision, tidy_gaze
-from preparation.head_fit.landmark_model import HeadPoints, landmark_trust, landmark_weights, linearize
+from preparation.head_fit.landmark_model import (
+    GAPS,
+    HeadPoints,
+    gap_weights,
+    landmark_trust,
+    landmark_weights,
+    linearize,
+)
 
 _STEPS = 7
 # Frames at once; bounds the memory.
@@ -60,7 +67,10 @@ def landmark_equations(
     """Normal equations [F, 6 + E, 6 + E], [F, 6 + E] of pose and coefficients, without a prior."""
     trust = landmark_trust(observed, points, poses)
     residual, jacobian, _ = linearize(observed, points, poses, coefficients, camera)
-    weight = landmark_weights(residual, trust, sigmas)
+    upper, lower = GAPS.T
+    weight = np.concatenate([landmark_weights(residual, trust, sigmas), gap_weights(trust, sigmas)], axis=1)
+    residual = np.concatenate([residual, residual[:, upper] - residual[:, lower]], axis=1)
+    jacobian = np.concatenate([jacobian, jacobian[:, upper] - jacobian[:, lower]], axis=1)
     num_frames, size = len(observed), jacobian.shape[-1]
     flat = jacobian.reshape(num_frames, -1, size)
     weighted = (weight[..., None, None] * jacobian).reshape(num_frames, -1, size).transpose(0, 2, 1)

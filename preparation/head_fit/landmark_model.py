@@ -28,6 +28,24 @@ _ROBUST = 8.0
 _ANY, _RIM, _BROW, _LIP, _LID = 0.1, 0.05, 0.3, 0.5, 1.0
 # Cosine between skin and view from which on a landmark counts in full, and what the hidden ones count.
 _FACING, _HIDDEN = 0.35, 0.02
+# Upper and lower landmarks that face each other: lids, and the inner lips. How far they are apart is known
+# better than where they are: in shares of their noise.
+GAPS = np.array(
+    [
+        (159, 145),
+        (158, 153),
+        (160, 144),
+        (386, 374),
+        (385, 380),
+        (387, 373),
+        (13, 14),
+        (82, 87),
+        (312, 317),
+        (81, 178),
+        (311, 402),
+    ]
+)
+_GAP_NOISE = 0.4
 # Openness of an eye (lids apart, in widths) from which its iris is believed, and until when it grows.
 _SHUT, _OPENING = 0.08, 0.15
 # cm over which normals are averaged: a lid's own normal says nothing of whether the eye is seen.
@@ -144,6 +162,13 @@ def region_weights() -> np.ndarray:  # [478]
 def landmark_weights(residual: np.ndarray, trust: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     """Inverse variances of residuals [F, P, 2] with noise `sigmas` [P] pixels, by Cauchy's weights."""
     return trust / (1 + (residual**2).sum(axis=-1) / (_ROBUST * sigmas) ** 2) / sigmas**2
+
+
+def gap_weights(trust: np.ndarray, sigmas: np.ndarray) -> np.ndarray:  # [F, G]
+    """Inverse variances of the distances over `GAPS`, by what their landmarks count."""
+    upper, lower = GAPS.T
+    seen = np.minimum(trust[:, upper], trust[:, lower])
+    return seen / (_GAP_NOISE * np.minimum(sigmas[upper], sigmas[lower])) ** 2
 
 
 def landmark_sigmas(residual: np.ndarray, trust: np.ndarray, noise: float) -> np.ndarray:  # [P]

@@ -22,6 +22,7 @@ from parametric_head.surface import spread
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
 from preparation.head_fit.outline_prior import FACE, NECK, NO_ZONE, SKULL, Modes, joined, outline_modes, zones
+from utils.progress import Progress
 
 _ROUNDS = 3
 # The longer side of the pictures on which outlines are compared, pixels.
@@ -96,10 +97,10 @@ def fit_outline(
     guess = _with_handles(head, person, modes.handles)
     fit = _Fit(head, guess, modes, views, camera)
     weights = np.zeros(len(modes.at_handles))  # [C]
-    for number in range(_ROUNDS):
-        weights, error = fit.improve(weights)
-        if not quiet:
-            print(f"  outline, round {number + 1}: skin {error:.2f} cm off the matte's")
+    with Progress(_ROUNDS, "fitting the outline", quiet=quiet) as progress:
+        for _ in range(_ROUNDS):
+            weights, error = fit.improve(weights)
+            progress.update(skin_cm=error)
     offsets = guess.offsets.copy()
     offsets[NUM_LANDMARKS:] += np.tensordot(weights, modes.at_handles, 1)
     return replace(guess, offsets=offsets)

@@ -36,8 +36,6 @@ _STEPS, _STEPS_WITHOUT_OFFSETS = 9, 3
 # Standard deviations that an identity weight may move in a step.
 _LONGEST_STEP = 3.0
 _RIGHT_PUPIL, _LEFT_PUPIL = 468, 473
-# Cm, in place of _OFFSET_SIGMA in the first steps.
-_NO_OFFSET = 1e-3
 
 
 class FittedPerson(NamedTuple):
@@ -98,7 +96,7 @@ def fit_person(
     offset_sigmas[[*OUTLINE, *LEFT_BROW, *RIGHT_BROW]] = _HABIT_SIGMA
     sigmas = np.full(len(observed[0]), noise)
     for step in track(range(_STEPS), _STEPS, "fitting the head model", quiet=quiet):
-        sigma = np.full(len(offset_sigmas), _NO_OFFSET) if step < _STEPS_WITHOUT_OFFSETS else offset_sigmas
+        sigma = offset_sigmas if step >= _STEPS_WITHOUT_OFFSETS else None
         state, sigmas = _step(head, shapes, observed, state, camera, noise, precision, sigma)
     return FittedPerson(*state, sigmas)
 
@@ -111,7 +109,9 @@ def _shapes(head: ParametricHead, places: LandmarkPlaces) -> _Shapes:
     return _Shapes(mean_points(head, places), identity, eyes.astype(np.float64))
 
 
-def _step(head, shapes, observed, state, camera, noise, precision, offset_sigma) -> tuple[_State, np.ndarray]:
+def _step(
+    head, shapes, observed, state, camera, noise, precision, offset_sigmas
+) -> tuple[_State, np.ndarray]:
     """One step of all unknowns, frames eliminated: (S - sum M^T L^-1 M) ds = s - sum M^T L^-1 l."""
     points = shapes.of(state.identity, state.offsets)
     trust = landmark_trust(observed, points, state.poses)
@@ -131,31 +131,33 @@ def _step(head, shapes, observed, state, camera, noise, precision, offset_sigma)
     local = np.where(np.pad(held, ((0, 0), (6, 0)))[:, None, None, :], 0, local)
 
     weighted = weight * local
-    to_offsets = (weighted.transpose(0, 1, 3, 2) @ by_point).transpose(0, 2, 1, 3)  # [F, 6 + E, P, 3]
-    mixed = np.concatenate(
-        [_product(weighted, by_identity), to_offsets.reshape(num_frames, -1, 3 * num_landmarks)], axis=2
-    )
+    mixed = _product(weighted, by_identity)
+    if offset_sigmas is not None:
+        to_offsets = (weighted.transpose(0, 1, 3, 2) @ by_point).transpose(0, 2, 1, 3)  # [F, 6 + E, P, 3]
+        mixed = np.concatenate([mixed, to_offsets.reshape(num_frames, -1, 3 * num_landmarks)], axis=2)
     shared, shared_right = _shared_equations(
-        shapes, state, weight, by_identity, by_point, residual, offset_sigma
+        shapes, state, weight, by_identity, by_point, residual, offset_sigmas
     )
-    free = _without(system, held)
-    solved = np.linalg.solve(free, mixed)
+    solved = np.linalg.solve(_without(system, held), mixed)
     size = mixed.shape[2]
-    shared -= mixed.reshape(-1, size).T @ solved.reshape(-1, size)
+    shared, shared_right = shared[:size, :size], shared_right[:size]
+    # Single precision: most of the time goes here, and a step need not be exact.
+    flat = [values.reshape(-1, size).astype(np.float32) for values in (mixed, solved)]
+    shared -= flat[0].T @ flat[1]
     shared_right -= np.einsum("fjs,fj->s", solved, np.where(np.pad(held, ((0, 0), (6, 0))), 0, right))
     change = np.linalg.solve(shared, shared_right)
     change *= min(1.0, _LONGEST_STEP / (np.abs(change[:num_identity]).max() + 1e-9))
     motion = bounded_step(system, right - mixed @ change, state.coefficients)
     moved = _State(
         state.identity + change[:num_identity],
-        state.offsets + change[num_identity:].reshape(-1, 3),
+        state.offsets + change[num_identity:].reshape(-1, 3) if offset_sigmas is not None else state.offsets,
         state.poses.moved(motion[:, :3], motion[:, 3:6]),
         tidy_gaze(np.clip(state.coefficients + motion[:, 6:], 0, 1), head),
     )
     return moved, sigmas
 
 
-def _shared_equations(shapes, state, weight, by_identity, by_point, residual, offset_sigma):
+def _shared_equations(shapes, state, weight, by_identity, by_point, residual, offset_sigmas):
     """Normal equations of identity and offsets, their priors included."""
     num_identity, num_landmarks = len(shapes.identity), by_point.shape[1]
     size = num_identity + 3 * num_landmarks
@@ -175,7 +177,8 @@ def _shared_equations(shapes, state, weight, by_identity, by_point, residual, of
     right[one] = ((weight * by_identity).reshape(-1, num_identity) * residual.reshape(-1, 1)).sum(axis=0)
     right[rest] = np.einsum("fpij,fpi->pj", weight * by_point, residual).ravel()
     diagonal = np.diag_indices(size)
-    stiffness = np.concatenate([np.ones(num_identity), np.repeat(offset_sigma**-2.0, 3)])
+    kept = np.ones(num_landmarks) if offset_sigmas is None else offset_sigmas**-2.0
+    stiffness = np.concatenate([np.ones(num_identity), np.repeat(kept, 3)])
     system[diagonal] += stiffness
     right -= stiffness * np.concatenate([state.identity, state.offsets.ravel()])
     # The distance between the pupils.

@@ -99,7 +99,7 @@ def _refine(read_frame, mesh, fit, observed, camera, quiet) -> PixelFit:
         rows = [fit.select([row]) for row in sample]
         textures = [laid.texture for laid in pool.map(follower.look, map(read_frame, sample), rows)]
         follower = follower.with_texture(_median(textures))
-        landmark_flow = float(np.nanmean([follower.rigid_flow(texture) for texture in textures]))
+        landmark_flow = float(np.nanmean([follower.rigid_flow(t, follower.flow(t)) for t in textures]))
         for number in range(NUM_ROUNDS):
             done = list(pool.map(refine, sample, repeat(fit)))
             fit = _put(fit, sample, done)

@@ -1,4 +1,7 @@
-"""curves.png: pose, main coefficients and error over time, thin before smoothing and bold after."""
+"""curves.png: pose, main coefficients and error over time, thin before smoothing and bold after.
+
+Where coefficients were solved with a head model, they are the bold ones and the detector's scores the thin.
+"""
 
 import numpy as np
 
@@ -29,11 +32,13 @@ def write_curves(work: Work) -> None:
     _draw_poses(turn_chart, place_chart, times, before, after)
     _draw_expressions(expression_chart, work)
     flow = work.refinement.flow
+    coefficient = "coefficient" if work.coefficients is None else "solved (thin: score)"
     error_chart.plot(times, flow, color="tab:red", linewidth=0.8, label="residual optical flow")
-    for chart, label in zip(charts, ("degrees", "head units", "coefficient", "pixels"), strict=True):
+    for chart, label in zip(charts, ("degrees", "head units", coefficient, "pixels"), strict=True):
         chart.set_ylabel(label)
         chart.grid(alpha=0.3)
-        chart.legend(loc="upper right", ncols=6)
+        # Above the chart, where it hides nothing.
+        chart.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, frameon=False, borderaxespad=0)
     error_chart.set_xlabel("seconds")
     with replacing(work.layout.report / "curves.png") as partial:
         figure.savefig(partial, format="png", dpi=100)
@@ -52,11 +57,13 @@ def _draw_poses(turn_chart, place_chart, times: np.ndarray, before: Poses, after
 
 
 def _draw_expressions(chart, work: Work) -> None:
-    names = work.track.coefficient_names
-    raw, smoothed = work.track.coefficients[work.head.frames], work.image_expressions
-    for name in (name for name in _COEFFICIENTS if name in names):
-        column = names.index(name)
-        _draw_pair(chart, work.image_times, raw[:, column], smoothed[:, column], name)
+    scores = dict(zip(work.track.coefficient_names, work.track.coefficients[work.head.frames].T, strict=True))
+    if work.coefficients is None:
+        drawn = dict(zip(work.expression_names, work.image_expressions.T, strict=True))
+    else:
+        drawn = dict(zip(work.head_fit.head.names, work.coefficients.T, strict=True))
+    for name in (name for name in _COEFFICIENTS if name in scores and name in drawn):
+        _draw_pair(chart, work.image_times, scores[name], drawn[name], name)
 
 
 def _draw_pair(chart, times: np.ndarray, thin: np.ndarray, bold: np.ndarray, label: str) -> None:

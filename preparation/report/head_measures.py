@@ -35,7 +35,7 @@ REGIONS = {
     "brows": np.union1d(LEFT_BROW, RIGHT_BROW),
 }
 # Upper and lower, in the middle of the inner lips and of the lids.
-_LIPS = (13, 14)
+MIDDLE_OF_LIPS = (13, 14)
 _LIDS = {"left": (386, 374), "right": (159, 145)}
 # Head units (0.5 mm): the detector's lips touch.
 _CLOSED_LIPS = 0.0015
@@ -49,7 +49,7 @@ _CHUNK = 256
 # Degrees of yaw, both ends together, below which a clip shows no side; and to each side of a good one.
 _SMALL_TURN, _GOOD_SIDE = 20.0, 15.0
 _ADVICE = "film 30 degrees to either side"
-# Relative rises of the error by less say nothing of the depth.
+# Relative changes of the error by less say nothing of the depth.
 SAYS_NOTHING = 0.03
 
 
@@ -127,7 +127,10 @@ def lip_and_lid_gaps(
     up = poses.rotations[:, :2, 1]
     up = up / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-9)  # [F, 2]
     found = {}
-    for name, pair in {"lips": _LIPS, **{f"{side}_lids": pair for side, pair in _LIDS.items()}}.items():
+    for name, pair in {
+        "lips": MIDDLE_OF_LIPS,
+        **{f"{side}_lids": pair for side, pair in _LIDS.items()},
+    }.items():
         seen = _gaps(pixels[:, pair], up)
         in_head_units = seen * poses.translations[:, 2] / camera.focal
         limit = _CLOSED_LIPS if name == "lips" else _CLOSED_LIDS * np.percentile(in_head_units, 75)
@@ -176,8 +179,12 @@ def depth_tradeoff(
 
 
 def tells_depth(tradeoff: dict[str, float]) -> bool:
-    """Whether a clip tells the head's depth, by what `depth_tradeoff` found."""
-    return min(tradeoff.values()) > SAYS_NOTHING
+    """Whether a clip tells the head's depth, by what `depth_tradeoff` found.
+
+    By the larger change: where the error falls, or hardly rises, on one side only, the clip does tell the
+    depth, and the head's is a little off.
+    """
+    return max(map(abs, tradeoff.values())) > SAYS_NOTHING
 
 
 def turned_range(poses: Poses) -> TurnedRange:

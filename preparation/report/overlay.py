@@ -15,6 +15,7 @@ from parametric_head.surface import vertex_normals
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
 from preparation.report.head_measures import camera_angles
+from preparation.segmentation.head_parsing import JAW_LINE
 
 _SKIN, _EARS, _NECK = (90, 170, 255), (255, 150, 60), (110, 200, 120)
 _EYEBALL, _IRIS, _PUPIL = (250, 250, 250), (40, 90, 220), (0, 0, 0)
@@ -42,8 +43,8 @@ _PUPIL_SIZE = 0.4
 # On the mean head, cm. The ear from where the jaw's line begins at its front: behind, not farther inwards,
 # not farther up than so much.
 _EAR_BEHIND, _EAR_INWARDS, _EAR_UP = 1.5, 0.2, 1.0
-# The neck begins so much below the jaw's line.
-_BELOW_JAW = 0.4
+# Where the neck ends and shoulders begin.
+_NECK_END = -12.0
 # Head units between neighbouring pixels: one covers the other.
 _STEP = 0.02
 
@@ -55,8 +56,7 @@ def draw_overlay(
     camera: Camera,
 ) -> np.ndarray:  # [H, W, 3] uint8
     """Draw the mesh of a person over a frame."""
-    height, width = frame.shape[:2]
-    drawn = draw_mesh(vertices, head.triangles, camera.focal, camera.center, (width, height))
+    drawn = _drawn(vertices, head, camera, frame.shape[:2])
     part = _parts(drawn, head)  # [H, W]
     color, is_small = _paint(drawn, part, head)
     normals = interpolate(drawn, head.triangles, vertex_normals(vertices, head.triangles))
@@ -70,10 +70,10 @@ def draw_overlay(
     )
 
 
-def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str, int]:
+def overlay_frames(poses: Poses, mouth_open: np.ndarray | None = None) -> dict[str, int]:
     """Choose the frames that tell most: what they show, and their rows.
 
-    jaw_open: [F]. A frame that is already there is left out.
+    mouth_open: how far, [F]. A frame that is already there is left out.
     """
     yaw, pitch = camera_angles(poses)
     choices = {
@@ -83,13 +83,23 @@ def overlay_frames(poses: Poses, jaw_open: np.ndarray | None = None) -> dict[str
         "most upwards": pitch.argmax(),
         "most downwards": pitch.argmin(),
     }
-    if jaw_open is not None:
-        choices["mouth most open"] = jaw_open.argmax()
+    if mouth_open is not None:
+        choices["mouth most open"] = mouth_open.argmax()
     found: dict[str, int] = {}
     for label, row in choices.items():
         if int(row) not in found.values():
             found[label] = int(row)
     return found
+
+
+def _drawn(vertices: np.ndarray, head: ParametricHead, camera: Camera, shape: tuple[int, int]) -> Drawn:
+    """Draw the mesh without its shoulders, which are not fitted."""
+    drawn = draw_mesh(vertices, head.triangles, camera.focal, camera.center, shape[::-1])
+    height = interpolate(drawn, head.triangles, head.neutral[:, 1:2])[..., 0]
+    is_shown = (drawn.triangle >= 0) & (height > _NECK_END)
+    return drawn._replace(
+        triangle=np.where(is_shown, drawn.triangle, -1), depth=np.where(is_shown, drawn.depth, np.inf)
+    )
 
 
 def _parts(drawn: Drawn, head: ParametricHead) -> np.ndarray:  # [H, W]
@@ -126,9 +136,7 @@ def _ears_and_neck(place: np.ndarray, head: ParametricHead) -> tuple[np.ndarray,
     ear = jaw[0]
     is_beside = (z < ear[2] - _EAR_BEHIND) & (abs(x) > abs(ear[0]) - _EAR_INWARDS)
     is_ear = is_beside & (y < ear[1] + _EAR_UP) & (y > jaw[4, 1])
-    # From the jaw's angle on, where its line runs forward.
-    line = np.interp(z, jaw[3:, 2], jaw[3:, 1])
-    return is_ear, (y < line - _BELOW_JAW) & ~is_ear
+    return is_ear, (y < np.interp(z, *JAW_LINE.T)) & ~is_ear
 
 
 def _lines(drawn: Drawn, part: np.ndarray) -> np.ndarray:  # [H, W] bool

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from preparation.geometry.rigid import Poses, log_so3
+from preparation.report.head_section import head_section
 from preparation.tracking.poses_from_pixels import Refinement
 from preparation.tracking.smoothing import jitter
 from preparation.video import Video
@@ -29,6 +30,7 @@ def write_report_json(work: Work) -> dict[str, Any]:
         "crop": head.crop._asdict(),
         "notes": [*_color_notes(video), *work.notes],
         **_measures(work),
+        "head": head_section(work),
         "expression_cutoff_hz": options.expression_cutoff,
         "matte_flicker_gray_levels": work.flicker,
         "seconds": work.seconds,

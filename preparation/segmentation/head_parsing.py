@@ -21,7 +21,7 @@ from preparation.segmentation.parsing import connected, paint, picture_edge
 
 # The lower edge of jaw and ear seen from the side, nape to chin: places (z, y) on the mean head, cm.
 # fmt: off
-_JAW_LINE = np.array([
+JAW_LINE = np.array([
     (-20, -3.0), (0.5, -2.6), (1.5, -3.4), (2.2, -5.0), (3.0, -5.6), (4.5, -6.0),
     (5.2, -6.4), (6.8, -7.1), (8.2, -7.7), (9.8, -8.0), (20, -8.0),
 ])
@@ -72,7 +72,7 @@ class HeadParser:
         parts = [head.part_names.index(name) for name in _PARTS]
         self._triangles = head.triangles[np.isin(head.triangle_part, parts)]
         y, z = head.neutral[:, 1], head.neutral[:, 2]
-        height = y - np.interp(z, _JAW_LINE[:, 0], _JAW_LINE[:, 1])
+        height = y - np.interp(z, JAW_LINE[:, 0], JAW_LINE[:, 1])
         above_brows = y - y[head.landmarks68[17:27]].mean()
         self._values = np.stack([height, above_brows, z], axis=1).astype(np.float32)  # [V, 3]
         self._face = np.arange(len(y))[head.part("face")][::_STRIDE]

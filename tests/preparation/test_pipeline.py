@@ -103,7 +103,7 @@ def test_steps_are_taken_in_order_and_timed():
 
     all_steps = [
         pipeline.Step("first", note("first")),
-        pipeline.Step("torso", note("torso"), is_wanted=lambda options: options.torso),
+        pipeline.Step("torso", note("torso"), is_wanted=lambda work: work.options.torso),
         pipeline.Step("last", note("last")),
     ]
     done = pipeline.take_steps(work, all_steps, clock=lambda: next(ticks))

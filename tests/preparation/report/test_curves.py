@@ -14,22 +14,32 @@ COUNT = 9
 UPRIGHT = np.diag([1.0, -1, -1])
 
 
-@pytest.fixture
-def charts(tmp_path, monkeypatch):
-    """The charts of a head that yaws from -4 to 4 degrees, which landmarks see twice as far."""
+NAMES = ("other", "jawOpen", "mouthPucker")
+
+
+def clip(folder, **changed) -> SimpleNamespace:
+    """A head that yaws from -4 to 4 degrees, which landmarks see twice as far."""
     yaws = np.deg2rad(np.linspace(-4, 4, COUNT))
     turns = np.column_stack([0 * yaws, yaws, 0 * yaws])
     places = np.tile([0.0, 0, 3], (COUNT, 1))
     raw = np.random.default_rng(0).uniform(size=(2 * COUNT, 3))
-    work = SimpleNamespace(
-        layout=Layout(tmp_path),
+    found = dict(
+        layout=Layout(folder),
         image_times=np.arange(COUNT) / 10,
         head=SimpleNamespace(poses=Poses(exp_so3(2 * turns) @ UPRIGHT, places), frames=2 * np.arange(COUNT)),
         smoothed=SimpleNamespace(poses=Poses(exp_so3(turns) @ UPRIGHT, places)),
-        track=SimpleNamespace(coefficient_names=("other", "jawOpen", "mouthPucker"), coefficients=raw),
+        track=SimpleNamespace(coefficient_names=NAMES, coefficients=raw),
         image_expressions=raw[::2] / 2,
+        expression_names=NAMES,
+        coefficients=None,
         refinement=SimpleNamespace(flow=np.linspace(0.1, 0.3, COUNT)),
     )
+    return SimpleNamespace(**(found | changed))
+
+
+@pytest.fixture
+def draw(monkeypatch):
+    """Draws the curves of a clip, and returns the charts."""
     figures = []
 
     def save(figure, path, **options):
@@ -37,9 +47,19 @@ def charts(tmp_path, monkeypatch):
         path.write_bytes(b"png")
 
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
-    write_curves(work)
-    assert (tmp_path / "report/curves.png").read_bytes() == b"png"
-    return work, figures[0].axes
+
+    def drawn(work):
+        write_curves(work)
+        assert (work.layout.report / "curves.png").read_bytes() == b"png"
+        return figures[-1].axes
+
+    return drawn
+
+
+@pytest.fixture
+def charts(tmp_path, draw):
+    work = clip(tmp_path)
+    return work, draw(work)
 
 
 def lines(chart) -> dict[str, list[np.ndarray]]:
@@ -66,3 +86,16 @@ def test_main_coefficients_and_error_are_drawn_over_time(charts):
     assert np.array_equal(thin, work.track.coefficients[::2, 2])
     (error,) = errors.get_lines()
     assert np.array_equal(error.get_xydata(), np.column_stack([work.image_times, work.refinement.flow]))
+
+
+def test_solved_coefficients_are_bold_and_the_scores_of_the_same_name_thin(tmp_path, draw):
+    solved = np.random.default_rng(1).uniform(size=(COUNT, 3))
+    names = ("mouthPucker", "browInnerUp", "jawOpen")
+    head_fit = SimpleNamespace(head=SimpleNamespace(names=names))
+    work = clip(tmp_path, coefficients=solved, head_fit=head_fit)
+    chart = draw(work)[2]
+    assert list(lines(chart)) == ["jawOpen", "mouthPucker"]
+    bold, thin = lines(chart)["jawOpen"]
+    assert np.array_equal(bold, solved[:, 2])
+    assert np.array_equal(thin, work.track.coefficients[::2, 1])
+    assert chart.get_ylabel() == "solved (thin: score)"

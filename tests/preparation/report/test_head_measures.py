@@ -153,6 +153,8 @@ def test_depth_that_is_wrong_by_a_factor_is_seen(mesh):
     found = depth_tradeoff(rest * [1, 1, 0.8], pixels, poses, CAMERA)
     assert found["1.25"] < 0
     assert found["0.8"] > 0
+    # The depth is wrong, but the clip does tell it.
+    assert tells_depth(found)
 
 
 def test_angles_are_against_the_ray_to_the_camera():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from parametric_head.person import Person
+from parametric_head.surface import vertex_normals
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses, exp_so3
-from parametric_head.surface import vertex_normals
+from preparation.report import overlay as overlay_module
 from preparation.report.overlay import draw_overlay, overlay_frames
 from tests.parametric_head.small_head import small_head, small_landmarks
 
@@ -41,6 +42,15 @@ def test_only_the_head_is_painted(mesh):
     assert drawn.dtype == np.uint8
     assert (drawn[:5] == 128).all()
     assert (drawn[128, 128] != 128).any()
+
+
+def test_shoulders_are_left_out(mesh, monkeypatch):
+    everything = (overlay(mesh) != 128).any(axis=-1)
+    monkeypatch.setattr(overlay_module, "_NECK_END", 0.0)
+    upper = (overlay(mesh) != 128).any(axis=-1)
+    # Upright, and its origin in the middle of the picture.
+    assert upper[:120].sum() == everything[:120].sum()
+    assert everything[140:].any() and not upper[140:].any()
 
 
 def test_the_frame_shines_through(mesh):
