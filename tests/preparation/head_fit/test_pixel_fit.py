@@ -70,13 +70,14 @@ def test_poses_become_true(drawn, start, refined):
     assert np.abs(ratio - 1).max() < 0.015
 
 
-def test_nods_are_no_longer_too_small(drawn, start, refined):
+def test_nods_are_no_longer_too_small_but_for_the_landmarks_own(drawn, start, refined):
     def slope(poses):
         nods, true = (log_so3(each.rotations[GOOD] @ FACING.T)[:, 0] for each in (poses, drawn.truth.poses))
         return np.polyfit(true, nods, 1)[0]
 
     assert slope(start[0].fit.poses) < 0.9
     assert slope(refined[0].poses) == pytest.approx(1, abs=0.02)
+    assert slope(refined[0].fit.landmark_poses) < 0.9
 
 
 def test_the_flow_that_is_left_is_small(refined):
