@@ -68,8 +68,9 @@ def landmark_equations(
     trust = landmark_trust(observed, points, poses)
     residual, jacobian, _ = linearize(observed, points, poses, coefficients, camera)
     upper, lower = GAPS.T
-    weight = np.concatenate([landmark_weights(residual, trust, sigmas), gap_weights(trust, sigmas)], axis=1)
-    residual = np.concatenate([residual, residual[:, upper] - residual[:, lower]], axis=1)
+    apart = residual[:, upper] - residual[:, lower]
+    weight = landmark_weights(residual, trust, sigmas), gap_weights(apart, trust, sigmas)
+    weight, residual = np.concatenate(weight, axis=1), np.concatenate([residual, apart], axis=1)
     jacobian = np.concatenate([jacobian, jacobian[:, upper] - jacobian[:, lower]], axis=1)
     num_frames, size = len(observed), jacobian.shape[-1]
     flat = jacobian.reshape(num_frames, -1, size)

@@ -164,11 +164,11 @@ def landmark_weights(residual: np.ndarray, trust: np.ndarray, sigmas: np.ndarray
     return trust / (1 + (residual**2).sum(axis=-1) / (_ROBUST * sigmas) ** 2) / sigmas**2
 
 
-def gap_weights(trust: np.ndarray, sigmas: np.ndarray) -> np.ndarray:  # [F, G]
-    """Inverse variances of the distances over `GAPS`, by what their landmarks count."""
+def gap_weights(residual: np.ndarray, trust: np.ndarray, sigmas: np.ndarray) -> np.ndarray:  # [F, G]
+    """Inverse variances of residuals [F, G, 2] over `GAPS`, by what their landmarks count."""
     upper, lower = GAPS.T
     seen = np.minimum(trust[:, upper], trust[:, lower])
-    return seen / (_GAP_NOISE * np.minimum(sigmas[upper], sigmas[lower])) ** 2
+    return landmark_weights(residual, seen, _GAP_NOISE * np.minimum(sigmas[upper], sigmas[lower]))
 
 
 def landmark_sigmas(residual: np.ndarray, trust: np.ndarray, noise: float) -> np.ndarray:  # [P]

@@ -7,7 +7,9 @@ from parametric_head.landmarks import LOWER_LIP, UPPER_LIDS, UPPER_LIP
 from preparation.geometry.landmark_names import LEFT_BROW, OUTLINE
 from preparation.geometry.rigid import project
 from preparation.head_fit.landmark_model import (
+    GAPS,
     IRISES,
+    gap_weights,
     landmark_sigmas,
     landmark_trust,
     landmark_weights,
@@ -181,6 +183,22 @@ def test_what_is_far_off_counts_less_and_less():
     assert pull[1] == pytest.approx(1 / 0.5**2, rel=0.1)
     # Beyond some noise the pull falls.
     assert pull[3] < 0.5 * pull[2]
+
+
+def test_gaps_count_more_than_their_landmarks_but_not_where_one_is_wild():
+    trust, sigmas = np.ones((2, 478)), np.full(478, 2.0)
+    # One lid is hidden, and one landmark restless.
+    (hidden, _), (restless, _) = GAPS[:2]
+    trust[:, hidden], sigmas[restless] = 0.02, 9.0
+    residual = np.zeros((2, len(GAPS), 2))
+    # 15 pixels: seven times the noise of a landmark.
+    residual[1] = [0, 15]
+    calm, wild = gap_weights(residual, trust, sigmas)
+    assert calm[0] == pytest.approx(0.02 * calm[1])
+    # The better landmark of the two tells the noise.
+    np.testing.assert_allclose(calm[1:], calm[1])
+    assert calm[1] > 2 / 2.0**2
+    assert (wild < 0.2 * calm).all()
 
 
 def test_sigma_is_the_noise_that_is_seen_and_no_less_than_the_least():
