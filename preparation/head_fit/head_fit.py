@@ -83,7 +83,8 @@ def fit_head(
     mean = places.of(head.neutral).astype(np.float64)
     start = initial_poses(align(mean[None], tracked), camera)
     rows = _sample(start)
-    found = fit_person(head, places, observed[rows], start.select(rows), camera, noise, quiet)
+    expected = expected_coefficients(detected.scores.astype(np.float64), detected.names, head)
+    found = fit_person(head, places, observed[rows], start.select(rows), expected[rows], camera, noise, quiet)
     neutral = mean + np.tensordot(found.identity, places.of(head.identity), 1) + found.offsets
     change = to_head_frame(neutral)
     person = Person(
@@ -92,7 +93,6 @@ def fit_head(
     mesh = person.mesh(head)
     points = points_of_mesh(mesh)
     poses = rebase(initial_poses(align(neutral[None], tracked), camera), change)
-    expected = expected_coefficients(detected.scores.astype(np.float64), detected.names, head)
     with Progress(len(observed), "following the head model", quiet=quiet) as progress:
         poses, coefficients = fit_frames(
             head, points, observed, poses, expected, found.sigmas, camera, progress.update

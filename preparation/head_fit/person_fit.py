@@ -75,29 +75,24 @@ def fit_person(
     places: LandmarkPlaces,
     observed: np.ndarray,  # [F, 478, 2] pixels
     poses: Poses,
+    expected: np.ndarray,  # [F, E]
     camera: Camera,
     noise: float,
     quiet: bool = False,
 ) -> FittedPerson:
     """Find a person from the landmarks of some frames.
 
-    poses: to begin with, cm. noise: of a landmark, pixels.
+    poses: to begin with, cm. expected: coefficients that are likely. noise: of a landmark, pixels.
     """
     shapes = _shapes(head, places)
-    num_frames = len(observed)
-    state = _State(
-        np.zeros(len(head.identity)),
-        np.zeros((len(observed[0]), 3)),
-        poses,
-        np.zeros((num_frames, len(head.names))),
-    )
+    state = _State(np.zeros(len(head.identity)), np.zeros((len(observed[0]), 3)), poses, expected.copy())
     precision = expression_precision(head)
     offset_sigmas = np.full(len(observed[0]), _OFFSET_SIGMA)
     offset_sigmas[[*OUTLINE, *LEFT_BROW, *RIGHT_BROW]] = _HABIT_SIGMA
     sigmas = np.full(len(observed[0]), noise)
     for step in track(range(_STEPS), _STEPS, "fitting the head model", quiet=quiet):
         sigma = offset_sigmas if step >= _STEPS_WITHOUT_OFFSETS else None
-        state, sigmas = _step(head, shapes, observed, state, camera, noise, precision, sigma)
+        state, sigmas = _step(head, shapes, observed, state, expected, camera, noise, precision, sigma)
     return FittedPerson(*state, sigmas)
 
 
@@ -110,7 +105,7 @@ def _shapes(head: ParametricHead, places: LandmarkPlaces) -> _Shapes:
 
 
 def _step(
-    head, shapes, observed, state, camera, noise, precision, offset_sigmas
+    head, shapes, observed, state, expected, camera, noise, precision, offset_sigmas
 ) -> tuple[_State, np.ndarray]:
     """One step of all unknowns, frames eliminated: (S - sum M^T L^-1 M) ds = s - sum M^T L^-1 l."""
     points = shapes.of(state.identity, state.offsets)
@@ -125,7 +120,7 @@ def _step(
     system = _product(weight * local, local)
     right = _product(weight * local, residual[..., None])[..., 0]
     system[:, 6:, 6:] += precision
-    right[:, 6:] -= state.coefficients @ precision
+    right[:, 6:] -= (state.coefficients - expected) @ precision
     # What is at its bound and pushes outwards takes no part in the joint step.
     held = (state.coefficients <= 0) & (right[:, 6:] < 0)
     local = np.where(np.pad(held, ((0, 0), (6, 0)))[:, None, None, :], 0, local)

@@ -4,6 +4,7 @@ import pytest
 from parametric_head.person import gaze_angles
 from preparation.head_fit.expression_prior import (
     EYES_DIFFER,
+    GAZE_SPREAD,
     HIDDEN_SPREAD,
     SIDES_DIFFER,
     SPREAD,
@@ -75,7 +76,7 @@ def test_eyes_look_at_the_same_thing(head):
         vector = direction(head, **values)
         return vector @ precision @ vector
 
-    plain = 2 * 0.5**2 / SPREAD**2
+    plain = 2 * 0.5**2 / GAZE_SPREAD**2
     # One eye out and the other in; both up.
     assert cost(eyeLookOutLeft=0.5, eyeLookInRight=0.5) == pytest.approx(plain)
     assert cost(eyeLookUpLeft=0.5, eyeLookUpRight=0.5) == pytest.approx(plain)

@@ -26,7 +26,8 @@ def found(truth):
     observed[:, FOREHEAD] = project(moved, camera.focal, camera.center)
     observed[:, RESTLESS] += 6 * rng.normal(size=(NUM_FRAMES, 2))
     start = in_cm(truth).moved(*(0.05 * rng.normal(size=(2, NUM_FRAMES, 3)) * [[[1]], [[20]]]))
-    return fit_person(truth.head, person.places, observed, start, camera, noise=1.0, quiet=True)
+    expected = 0.8 * truth.coefficients
+    return fit_person(truth.head, person.places, observed, start, expected, camera, noise=1.0, quiet=True)
 
 
 def in_cm(truth) -> Poses:
