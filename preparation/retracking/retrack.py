@@ -46,7 +46,7 @@ def retrack(options: PreparationParams, trackers: Trackers | None = None) -> dic
     agreement = compare_poses(tracked.poses, old, tracked.head_fit.landmarks[STABLE], camera)
     notes = notes_of(tracked.dropped, layout, document)
     if rate is None:
-        notes += (f"no times in {source.name}: smoothed as {options.fps:g} frames per second, see --fps",)
+        notes += (f"no times in transforms.json: smoothed as {options.fps:g} frames per second, see --fps",)
     report = report_of(tracked, camera, agreement, options.keep) | {
         "rate": rate or options.fps,
         "notes": notes,
