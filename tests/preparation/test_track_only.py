@@ -123,7 +123,7 @@ def tracked(truth) -> Tracked:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixel_fit, "SAMPLE_FRAMES", 6)
         patch.setattr(pixel_fit, "NUM_ROUNDS", 1)
-        patch.setattr(person_fit, "_STEPS", 5)
+        patch.setattr(person_fit, "_STEPS", 4)
         patch.setattr(outline, "_ROUNDS", 1)
         patch.setattr(retracking, "track_clip", lambda *given: found.append(track_clip(*given)) or found[0])
         patch.setattr(retracking, "_write", lambda *given: None)
