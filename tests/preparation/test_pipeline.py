@@ -26,6 +26,7 @@ from tests.preparation.synthetic_head import (
 )
 from tests.preparation.videos import ffmpeg
 from utils.errors import UserError
+from utils.json_files import read_json
 
 
 @pytest.fixture
@@ -73,6 +74,14 @@ def test_the_crop_is_square_constant_and_in_the_intrinsics(finished):
     assert clip.fx == pytest.approx(FOCAL * scale)
     assert clip.cx == pytest.approx((128 - crop["x"]) * scale)
     assert clip.cy == pytest.approx((128 - crop["y"]) * scale)
+
+
+def test_without_a_head_model_landmarks_are_tracked_as_ever(finished):
+    out, report = finished
+    assert not (out / "head.json").exists()
+    assert "head model" not in report["seconds"] and "outline" not in report["seconds"]
+    source = read_json(out / "transforms.json")["source"]
+    assert "head" not in source and "expressions" not in source
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,12 +10,13 @@ from preparation.models.model_files import FACE_LANDMARKER, SELFIE_MULTICLASS, S
 from utils.errors import UserError
 
 FOLDER = Path("weights")
+HEAD = SimpleNamespace(name="ict_head.npz")
 
 
 @pytest.fixture
 def files(monkeypatch) -> list[Model]:
     """The models that can be had."""
-    models = [FACE_LANDMARKER, SELFIE_SEGMENTATION, SELFIE_MULTICLASS]
+    models = [FACE_LANDMARKER, SELFIE_SEGMENTATION, SELFIE_MULTICLASS, HEAD]
 
     def find(model: Model, folder: Path, quiet: bool) -> Path:
         if model not in models:
@@ -23,6 +25,9 @@ def files(monkeypatch) -> list[Model]:
 
     monkeypatch.setattr(chosen_networks, "check_mediapipe", lambda: None)
     monkeypatch.setattr(chosen_networks, "find_model", find)
+    monkeypatch.setattr(chosen_networks, "find_head", lambda folder, quiet: find(HEAD, folder, quiet))
+    monkeypatch.setattr(chosen_networks, "load_head", lambda path: path)
+    monkeypatch.setattr(chosen_networks, "landmark_places", lambda *files: files)
     for name in ("MediaPipeFaceTracker", "MediaPipeSegmenter"):
         monkeypatch.setattr(chosen_networks, name, lambda path: path)
     return models
@@ -37,10 +42,46 @@ def test_mediapipes_networks_are_made_from_their_files(files):
         "landmarks": FACE_LANDMARKER.name,
         "matting": SELFIE_SEGMENTATION.name,
         "parsing": SELFIE_MULTICLASS.name,
+        "head": "ICT-FaceKit light",
     }
 
 
-@pytest.mark.parametrize(("parsing", "name"), [("color", "jaw line and colours"), ("none", "none")])
+def test_the_head_model_is_read_when_it_is_needed(files):
+    head, places = find_networks(PreparationParams(models=FOLDER)).head()
+    assert head == FOLDER / HEAD.name
+    # The landmarks' places are found by the canonical face in MediaPipe's file.
+    assert places == (head, FOLDER / FACE_LANDMARKER.name)
+
+
+def test_auto_does_without_the_head_model_and_says_so_in_one_line(files, capsys):
+    files.remove(HEAD)
+    networks = find_networks(PreparationParams(models=FOLDER))
+    assert networks.head is None and networks.names["head"] == "none"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("note: tracking landmarks alone, without a head model: ict_head.npz")
+    find_networks(PreparationParams(models=FOLDER, quiet=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_head_model_that_is_insisted_on_must_be_there(files):
+    assert find_networks(PreparationParams(models=FOLDER, tracker="head")).head is not None
+    files.remove(HEAD)
+    with pytest.raises(UserError, match="ict_head"):
+        find_networks(PreparationParams(models=FOLDER, tracker="head"))
+
+
+def test_no_head_model_is_looked_for_where_landmarks_are_tracked(files, capsys):
+    files.remove(HEAD)
+    networks = find_networks(PreparationParams(models=FOLDER, tracker="landmarks"))
+    assert networks.head is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("parsing", "name"),
+    [("color", "jaw line and colours"), ("head", "head model and colours"), ("none", "none")],
+)
 def test_no_parsing_network_is_looked_for_where_none_is_wanted(files, parsing, name):
     files.remove(SELFIE_MULTICLASS)
     networks = find_networks(PreparationParams(models=FOLDER, parsing=parsing))
@@ -51,8 +92,8 @@ def test_no_parsing_network_is_looked_for_where_none_is_wanted(files, parsing, n
 def test_auto_does_without_the_parsing_network_and_says_so(files, capsys):
     files.remove(SELFIE_MULTICLASS)
     networks = find_networks(PreparationParams(models=FOLDER))
-    assert networks.classes is None and networks.names["parsing"] == "jaw line and colours"
-    assert "note: parsing by jaw line and colours, without a network: selfie_multi" in capsys.readouterr().err
+    assert networks.classes is None and networks.names["parsing"] == "head model and colours"
+    assert "note: parsing without a network: selfie_multi" in capsys.readouterr().err
     find_networks(PreparationParams(models=FOLDER, quiet=True))
     assert capsys.readouterr().err == ""
 
