@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from preparation.head_fit import score_map
 from preparation.head_fit.score_map import ScoreMap, held_out_coefficients, learn_score_map
-from preparation.tracking import score_map
 
 NAMES = ("jawOpen", "mouthSmileLeft", "mouthPucker", "cheekPuff")
 
