@@ -2,6 +2,7 @@
 
     python prepare.py my_video.mp4 data/me              a folder that `train.py -s data/me` takes as it is
     python prepare.py --torso-only data/me              add the torso's motion to a data set that exists
+    python prepare.py --track-only data/id1             track the head of a data set that exists anew
     python prepare.py --from insta DIR data/me          turn someone else's data set into this layout
 
 Needs `pip install -r requirements-prepare.txt`. The steps are in preparation/pipeline.py.
@@ -24,6 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if options.torso_only:
         add_torso_motion(options)
+    elif options.track_only:
+        track_head_anew(options)
     elif options.source_format:
         convert_data_set(options)
     else:
@@ -36,6 +39,19 @@ def add_torso_motion(options: PreparationParams) -> None:
     motion = add_torso(options.torso_only, options.overwrite, options.quiet, options.check_data)
     if not options.quiet:
         print(f"{options.torso_only}: torso_transform in {len(motion.transforms)} frames")
+
+
+def track_head_anew(options: PreparationParams) -> None:
+    from preparation.retracking.retrack import retrack
+
+    report = retrack(options)
+    if options.quiet:
+        return
+    degrees = report["old_poses"]["degrees"]
+    print(f"{options.track_only}: {report['frames']} frames tracked")
+    print(f"  against the old poses {degrees['mean']:.2f} degrees mean, {degrees['95_percent']:.2f} at 95 %")
+    for note in report["notes"]:
+        print(f"  note: {note}")
 
 
 def convert_data_set(options: PreparationParams) -> None:

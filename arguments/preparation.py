@@ -12,15 +12,17 @@ from utils.errors import UserError
 
 PREPARE_USAGE = """python prepare.py VIDEO OUT
        python prepare.py --torso-only DATA
+       python prepare.py --track-only DATA [--keep poses|expressions]
        python prepare.py --from insta|flashavatar DIR OUT"""
 PREPARE_DESCRIPTION = (
-    "Make a data set from a video of one talking person; add the torso's motion to one that exists; or turn "
-    "someone else's into this layout. Needs: pip install -r requirements-prepare.txt"
+    "Make a data set from a video of one talking person; add the torso's motion to one that exists, or track "
+    "its head anew; or turn someone else's into this layout. Needs: pip install -r requirements-prepare.txt"
 )
 PARSERS = ("auto", "network", "head", "color", "none")
 TRACKERS = ("auto", "head", "landmarks")
 EXPRESSIONS = ("solved", "mediapipe")
 FOREIGN_FORMATS = ("insta", "flashavatar")
+KEPT = ("poses", "expressions")
 ROTATIONS = (0, 90, 180, 270)
 
 
@@ -32,7 +34,11 @@ class PreparationParams:
         None, "any video that ffmpeg reads; with --from a folder", flag="video", shown="required"
     )
     out: Path | None = option(None, "folder of the data set to make", flag="out", shown="required")
-    fps: Positive = option(30.0, "frames per second, at most; tracked are all", unit="frames/s")
+    fps: Positive = option(
+        30.0,
+        "frames per second, at most; tracked are all; with --track-only those of a folder that has no times",
+        unit="frames/s",
+    )
     start: Seconds = option(0.0, "where to begin in the video: seconds, or minutes:seconds")
     end: Seconds | None = option(
         None, "where to end in the video: seconds, or minutes:seconds", shown="the end"
@@ -83,11 +89,23 @@ class PreparationParams:
         metavar="DATA",
         shown="off",
     )
+    track_only: Path | None = option(
+        None,
+        "fit the head model to this data set: new poses and expressions, the old transforms.json kept beside",
+        flag="--track-only",
+        metavar="DATA",
+        shown="off",
+    )
+    keep: str | None = option(
+        None, "with --track-only: poses or expressions stay as they are", choices=KEPT, shown="neither"
+    )
     source_format: str | None = option(
         None, "convert a folder of this format", flag="--from", choices=FOREIGN_FORMATS, shown="a video"
     )
     check_data: bool = option(
-        True, "with --from and --torso-only: refuse mattes and cameras that cannot belong to the pictures"
+        True,
+        "with --from, --torso-only and --track-only: refuse mattes and cameras that cannot belong to the "
+        "pictures",
     )
     check_shots: bool = option(True, "refuse a clip that goes on with another person")
     overwrite: bool = option(False, "replace what is there")
@@ -112,8 +130,25 @@ def parse_prepare_args(argv: list[str] | None = None) -> PreparationParams:
     check_ranges(params)
     if params.rotate not in ROTATIONS:
         raise UserError(f"--rotate {params.rotate}: expected 0, 90, 180 or 270 degrees clockwise")
-    if params.torso_only is None and (params.video is None or params.out is None):
-        raise UserError("expected a video and the folder to make")
-    if params.torso_only is not None and params.video is not None:
-        raise UserError("--torso-only takes no video")
+    _check_task(params)
     return params
+
+
+def _check_task(params: PreparationParams) -> None:
+    """Refuse two tasks at once, and options that say nothing of the one."""
+    tasks = {"--torso-only": params.torso_only, "--track-only": params.track_only}
+    given = [flag for flag, folder in tasks.items() if folder is not None]
+    if not given and (params.video is None or params.out is None):
+        raise UserError("expected a video and the folder to make")
+    if given and params.video is not None:
+        raise UserError(f"{given[0]} takes no video")
+    if len(given) > 1 or (given and params.source_format):
+        raise UserError(f"{given[0]} and {given[-1] if len(given) > 1 else '--from'}: expected one of them")
+    if params.track_only is None:
+        if params.keep:
+            raise UserError(f"--keep {params.keep}: only goes with --track-only")
+        return
+    if params.tracker == "landmarks":
+        raise UserError("--tracker landmarks: --track-only fits the head model; expected head or auto")
+    if params.keep == "expressions" and params.expressions != "solved":
+        raise UserError(f"--expressions {params.expressions}: --keep expressions leaves exp_ori as it is")

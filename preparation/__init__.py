@@ -7,6 +7,7 @@ video.py       what a video is, and its frames as a stream
 tracking/      the head in every frame: landmarks, poses, expressions
 segmentation/  the person in every frame: mattes, head, neck and torso
 torso/         the torso's own motion
+retracking/    the head of a data set that exists, tracked anew
 data_set/      the folder that is made; data sets of others turned into one
 report/        what a person looks at to see whether it is good
 models/        the networks that find faces and people

@@ -10,8 +10,8 @@ from preparation.data_set.frames import write_frames
 from preparation.data_set.images_and_arrays import read_image
 from preparation.data_set.transforms import FrameRows, write_tracking, write_transforms
 from preparation.geometry.landmark_names import STABLE
-from preparation.head_fit.head_fit import Detected, fit_head, head_document, with_mended_depth
-from preparation.head_fit.outline import OutlineViews, choose_views, fit_outline
+from preparation.head_fit.finishing import fit_to_mattes, take_over
+from preparation.head_fit.head_fit import Detected, fit_head, head_document
 from preparation.head_fit.pixel_fit import refine_fit
 from preparation.head_fit.score_map import learn_score_map
 from preparation.report.contact_sheet import write_contact_sheet
@@ -28,7 +28,7 @@ from preparation.tracking.landmarks import drop_blurred
 from preparation.tracking.poses_from_landmarks import solve_heads
 from preparation.tracking.poses_from_pixels import refine_poses
 from preparation.tracking.shots import check_shots
-from preparation.tracking.smoothing import low_pass, smooth_expressions, smooth_poses
+from preparation.tracking.smoothing import smooth_expressions, smooth_poses
 from preparation.tracking.upright import NUM_FRAMES, check_upright, turn_needed
 from preparation.video import read_frames
 from preparation.work import Work
@@ -131,13 +131,8 @@ def align_pixels(work: Work) -> Work:
 
 def _take_over_fit(work: Work) -> Work:
     """The fit of the pixels becomes the head model's, with mended depth and coefficients smoothed in time."""
-    fit = work.refinement.fit
     cutoff = work.options.expression_cutoff / work.rate
-    coefficients = fit.coefficients
-    if cutoff < 0.5:
-        coefficients = np.clip(low_pass(coefficients, work.image_ids, cutoff), 0, 1)
-    person = with_mended_depth(work.head_fit.person, work.refinement.landmark_depths)
-    head_fit = replace(work.head_fit.with_person(person), fit=fit)
+    head_fit, coefficients = take_over(work.head_fit, work.refinement, work.image_ids, cutoff)
     return replace(work, head_fit=head_fit, coefficients=coefficients)
 
 
@@ -171,13 +166,13 @@ def matte_person(work: Work) -> Work:
 
 def fit_to_outline(work: Work) -> Work:
     """Fit skull, ears and neck of the head model to the outline of some mattes."""
-    poses, layout = work.smoothed.poses, work.layout
-    rows = choose_views(poses)
-    mattes = [read_image(layout.mask(int(work.image_ids[row])), cv2.IMREAD_GRAYSCALE) for row in rows]
-    views = OutlineViews(poses.select(rows), work.coefficients[rows], mattes)
-    head_fit = work.head_fit
-    person = fit_outline(head_fit.head, head_fit.person, views, work.head.camera, work.options.quiet)
-    return replace(work, head_fit=head_fit.with_person(person))
+
+    def read_matte(row: int) -> np.ndarray:
+        return read_image(work.layout.mask(int(work.image_ids[row])), cv2.IMREAD_GRAYSCALE)
+
+    poses, camera, quiet = work.smoothed.poses, work.head.camera, work.options.quiet
+    head_fit = fit_to_mattes(work.head_fit, poses, work.coefficients, read_matte, camera, quiet)
+    return replace(work, head_fit=head_fit)
 
 
 def parse_by_head(work: Work) -> Work:

@@ -10,6 +10,7 @@ from preparation.data_set.layout import Layout
 from preparation.geometry.camera import crop_points
 from preparation.head_fit.head_fit import HeadFit
 from preparation.head_fit.pixel_fit import PixelFit
+from preparation.head_fit.score_map import named_scores
 from preparation.models.chosen_networks import Networks
 from preparation.torso.motion import TorsoMotion
 from preparation.tracking.landmarks import LandmarkTrack
@@ -93,11 +94,7 @@ class Work:
     @property
     def named_scores(self) -> np.ndarray:  # [F, E]
         """The detector's scores under the head model's names; 0 where it has none."""
-        scores, names = np.zeros_like(self.coefficients), self.track.coefficient_names
-        for column, name in enumerate(self.head_fit.head.names):
-            if name in names:
-                scores[:, column] = self.image_scores[:, names.index(name)]
-        return scores
+        return named_scores(self.image_scores, self.track.coefficient_names, self.head_fit.head.names)
 
     @property
     def parses_by_head(self) -> bool:

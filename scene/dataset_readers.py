@@ -1,9 +1,10 @@
 """From a clip's folder to checked frame records. Reads headers only; pixels are decoded by `dataset.py`.
 
-    transforms.json             h w fx fy cx cy [pixels], optional exp_names,
+    transforms.json             h w fx fy cx cy [pixels], optional exp_names and mask_offset,
                                 frames: [{img_id, exp_ori, transform_matrix}]
     ori_imgs/<img_id>.jpg|png   frames
-    mask/<img_id + 1>.png       foreground mattes; <img_id>.png where mask/<max id + 1>.png is not there
+    mask/<img_id + 1>.png       foreground mattes; <img_id>.png where mask/<max id + 1>.png is not there, or
+                                mask_offset is 0
     parsing/<img_id>.png        for --only_head
 
 The layout of NeRFBlendShape (Gao et al. 2022). Frames are sorted by img_id, which is time: the test split is
@@ -155,10 +156,10 @@ def with_pictures(clip: Clip, check_data: bool = True) -> Clip:
     return replace(clip, notes=(*clip.notes, *check_clip(clip))) if check_data else clip
 
 
-def read_transforms(source_path: Path | str, only_head: bool = False) -> Clip:
+def read_transforms(source_path: Path | str, only_head: bool = False, name: str = "transforms.json") -> Clip:
     """Read and check transforms.json alone: cameras and expressions. Raises UserError."""
     root = Path(source_path)
-    json_path = root / "transforms.json"
+    json_path = root / name
     document = read_document(json_path)
     width, height = (size_of(json_path, document, key) for key in ("w", "h"))
     fx, fy = (number_of(json_path, document, key, positive=True) for key in ("fx", "fy"))
@@ -170,9 +171,8 @@ def read_transforms(source_path: Path | str, only_head: bool = False) -> Clip:
 
     torsos = torsos_of(json_path, entries, image_ids)
 
-    mask_offset = int((root / "mask" / f"{max(image_ids) + 1}.png").is_file())
-    example = f"mask/{max(image_ids) + 1}.png {'exists' if mask_offset else 'does not exist'}"
-    notes = (f"masks: mask/<img_id{' + 1' * mask_offset}>.png, because {example}",)
+    mask_offset, reason = _mask_offset(root, json_path, document, max(image_ids))
+    notes = (f"masks: mask/<img_id{' + 1' * mask_offset}>.png, because {reason}",)
     frames = tuple(
         FrameRecord(
             image_id=i,
@@ -187,6 +187,18 @@ def read_transforms(source_path: Path | str, only_head: bool = False) -> Clip:
     )
     near = near_plane(np.array([np.linalg.norm(pose[:3, 3]) for pose in poses]))
     return Clip(root, frames, width, height, fx, fy, cx, cy, near, names, mask_offset, notes)
+
+
+def _mask_offset(root: Path, json_path: Path, document: dict, last_id: int) -> tuple[int, str]:
+    """What a mask's number is more than its frame's, 0 or 1, and what says so."""
+    if "mask_offset" in document:
+        offset = document["mask_offset"]
+        if offset not in (0, 1):
+            raise UserError(f"{json_path}: mask_offset: expected 0 or 1, found {offset!r}")
+        return int(offset), f"mask_offset is {offset}"
+    following = root / "mask" / f"{last_id + 1}.png"
+    offset = int(following.is_file())
+    return offset, f"mask/{following.name} {'exists' if offset else 'does not exist'}"
 
 
 def _image_path(root: Path, image_id: int) -> Path:

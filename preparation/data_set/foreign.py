@@ -117,7 +117,9 @@ def _take_place(staging: Layout, layout: Layout) -> None:
     """Move the finished data set to where it belongs, in place of one that is there."""
     layout.root.mkdir(parents=True, exist_ok=True)
     layout.remove_leftovers()
-    layout.transforms.unlink(missing_ok=True)
+    # Nothing of another data set's tracking stays.
+    for path in (layout.transforms, layout.transforms_before_tracking, layout.tracking, layout.head):
+        path.unlink(missing_ok=True)
     for made, place in zip(staging.pictures, layout.pictures, strict=True):
         shutil.rmtree(place, ignore_errors=True)
         if made.is_dir():

@@ -14,7 +14,8 @@ from utils.json_files import read_json, write_json
 _BLOCK_BYTES = 1 << 20
 # Options that are no part of what a data set is made from.
 _WITHOUT_EFFECT = {
-    *("out", "overwrite", "quiet", "models", "torso_only", "source_format", "check_data", "check_shots")
+    *("out", "overwrite", "quiet", "models", "source_format", "check_data", "check_shots"),
+    *("torso_only", "track_only", "keep"),
 }
 
 
@@ -42,6 +43,11 @@ class Layout:
     @property
     def transforms(self) -> Path:
         return self.root / "transforms.json"
+
+    @property
+    def transforms_before_tracking(self) -> Path:
+        """What transforms.json was before --track-only; from it, every later --track-only begins anew."""
+        return self.root / "transforms_before_tracking.json"
 
     @property
     def tracking(self) -> Path:
@@ -109,7 +115,6 @@ def _clear(layout: Layout) -> None:
     """Remove what an earlier run made; files of others stay."""
     for path in (layout.scratch, layout.report, *layout.pictures):
         shutil.rmtree(path, ignore_errors=True)
-    layout.transforms.unlink(missing_ok=True)
-    layout.tracking.unlink(missing_ok=True)
-    layout.head.unlink(missing_ok=True)
+    for path in (layout.transforms, layout.transforms_before_tracking, layout.tracking, layout.head):
+        path.unlink(missing_ok=True)
     layout.remove_leftovers()

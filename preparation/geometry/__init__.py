@@ -4,4 +4,5 @@ rigid.py           rigid motions of points: poses, rotation vectors, projection,
 camera.py          the camera of a clip: focal length where none is given, the window of all pictures
 landmark_names.py  which of the face's 478 landmarks are what
 head_frame.py      the axes, origin and unit of a head
+pose_alignment.py  two trackers' poses compared, their head frames brought together
 """

@@ -11,5 +11,6 @@ follower.py          one frame fitted to the clip's texture, by optical flow and
 pixel_fit.py         a whole clip refined on its pixels, the depth of the face mended
 outline.py           skull, ears and neck fitted to the mattes' outline
 outline_prior.py     how skulls, ears and necks differ
+finishing.py         what follows the fit on the pixels: depth taken over, outline
 score_map.py         from the detector's scores to coefficients, learned from a solved clip
 """

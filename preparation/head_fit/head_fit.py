@@ -63,6 +63,9 @@ class HeadFit:
         """The frames at `rows`, an index or a mask [F]."""
         return replace(self, fit=self.fit.select(rows), expected=self.expected[rows])
 
+    def with_fit(self, fit: Fit) -> "HeadFit":
+        return replace(self, fit=fit)
+
     def with_person(self, person: Person) -> "HeadFit":
         return replace(self, person=person, mesh=person.mesh(self.head))
 

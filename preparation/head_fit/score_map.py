@@ -113,6 +113,17 @@ def learn_score_map(scores: np.ndarray, coefficients: np.ndarray, names: tuple[s
     return _fit(scores, coefficients, names, chosen)
 
 
+def named_scores(
+    scores: np.ndarray, score_names: tuple[str, ...], names: tuple[str, ...]
+) -> np.ndarray:  # [F, S] -> [F, E]
+    """Put scores under other names; 0 where there is none."""
+    named = np.zeros((len(scores), len(names)))
+    for column, name in enumerate(names):
+        if name in score_names:
+            named[:, column] = scores[:, score_names.index(name)]
+    return named
+
+
 def held_out_coefficients(
     scores: np.ndarray, coefficients: np.ndarray, names: tuple[str, ...], num_blocks: int = 4
 ) -> np.ndarray:  # [F, E]

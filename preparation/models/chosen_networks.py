@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,21 @@ class Networks:
     head: Callable[[], HeadModel] | None = None
     # For the report.
     names: dict[str, str] = field(default_factory=dict)
+
+
+class Trackers(NamedTuple):
+    """Makers of what tracks a head in pictures that have mattes already."""
+
+    face_tracker: Callable[[], FaceTracker]
+    head: Callable[[], HeadModel]
+
+
+def find_trackers(options: PreparationParams) -> Trackers:
+    """Find, or download, detector and head model; without either there is nothing to do. Raises UserError."""
+    check_mediapipe()
+    landmarker = find_model(FACE_LANDMARKER, options.models, options.quiet)
+    head = _find_head(replace(options, tracker="head"), landmarker)
+    return Trackers(functools.partial(MediaPipeFaceTracker, landmarker), head)
 
 
 def find_networks(options: PreparationParams) -> Networks:

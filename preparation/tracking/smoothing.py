@@ -64,9 +64,15 @@ def smooth_expressions(track: LandmarkTrack, cutoff: float) -> np.ndarray:  # [F
     """Low-pass the coefficients without lag and keep them in [0, 1]; cutoff in cycles per frame."""
     frames = np.flatnonzero(track.kept)
     smoothed = track.coefficients.astype(np.float64)
+    smoothed[frames] = smooth_coefficients(smoothed[frames], frames, cutoff)
+    return smoothed
+
+
+def smooth_coefficients(coefficients: np.ndarray, frames: np.ndarray, cutoff: float) -> np.ndarray:
+    """Low-pass coefficients [F, E] without lag and keep them in [0, 1]; cutoff in cycles per frame."""
     if cutoff < 0.5:
-        smoothed[frames] = low_pass(smoothed[frames], frames, cutoff)
-    return np.clip(smoothed, 0, 1)
+        coefficients = low_pass(coefficients, frames, cutoff)
+    return np.clip(coefficients, 0, 1)
 
 
 def best_strength(series: np.ndarray, frames: np.ndarray) -> float:

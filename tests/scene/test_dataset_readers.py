@@ -58,6 +58,20 @@ def test_mask_offset_follows_the_mask_behind_the_last_id(tmp_path, offset):
     assert f"mask/4.png {'exists' if offset else 'does not exist'}" in clip.notes[0]
 
 
+def test_a_mask_offset_that_is_given_holds(tmp_path):
+    root = write_clip(tmp_path / "clip", 4, mask_offset=0)
+    with edited_json(root) as document:
+        document["mask_offset"] = 0
+        del document["frames"][-1]
+    clip = read_clip(root)
+    assert [record.mask_path.name for record in clip.frames] == ["0.png", "1.png", "2.png"]
+    assert "because mask_offset is 0" in clip.notes[0]
+    with edited_json(root) as document:
+        document["mask_offset"] = "one"
+    with pytest.raises(UserError, match="mask_offset: expected 0 or 1, found 'one'"):
+        read_clip(root)
+
+
 def test_ids_need_not_be_contiguous_and_order_is_time(tmp_path):
     clip = read_clip(write_clip(tmp_path / "clip", 4, image_ids=[40, 7, 100, 8], mask_offset=0))
     assert [record.image_id for record in clip.frames] == [7, 8, 40, 100]
