@@ -18,7 +18,7 @@ from preparation.data_set.images_and_arrays import read_image
 from preparation.data_set.layout import Layout
 from preparation.data_set.transforms import poses_from
 from preparation.geometry.rigid import log_so3, mean_rotation
-from preparation.head_fit import head_fit, outline, pixel_fit
+from preparation.head_fit import finishing, head_fit, outline, pixel_fit
 from preparation.head_fit.score_map import ScoreMap
 from preparation.models.chosen_networks import HeadModel, Networks
 from preparation.segmentation.parsing import HEAD
@@ -88,7 +88,7 @@ def run(tmp_path_factory) -> Run:
         patch.setattr(pixel_fit, "SAMPLE_FRAMES", 6)
         patch.setattr(steps, "fit_head", only_once(steps.fit_head))
         patch.setattr(pixel_fit, "NUM_ROUNDS", 2)
-        patch.setattr(steps, "choose_views", partial(outline.choose_views, count=6))
+        patch.setattr(finishing, "choose_views", partial(outline.choose_views, count=6))
         refine = pixel_fit._refine
         patch.setattr(pixel_fit, "_refine", lambda *given: aligned.append(1) or refine(*given))
         with pytest.MonkeyPatch.context() as interruption:
