@@ -52,7 +52,6 @@ def draw_mesh(
     A triangle with a corner nearer than `near` is left out whole. At equal depth the first one is seen.
     """
     width, height = size
-    width, height = size
     z = points[:, 2].astype(np.float64)
     is_ahead = z > near
     inverse_depth = 1 / np.where(is_ahead, z, 1.0)
