@@ -94,17 +94,22 @@ class Follower:
     def with_atlas(self, atlas: Atlas) -> "Follower":
         return Follower(self._mesh, atlas, self._camera, self.texture)
 
-    def refine(self, frame: np.ndarray, fit: Fit, observed: Observed) -> Refined:
-        """Refine one frame [H, W, 3] uint8, unless that leads astray; `fit` and `observed` have one row."""
-        found = fit
+    def refine(
+        self, frame: np.ndarray, fit: Fit, observed: Observed, by_landmarks: Fit | None = None
+    ) -> Refined:
+        """Refine one frame [H, W, 3] uint8; fits and `observed` have one row.
+
+        Where that leads far away from what the landmarks say (`fit` if not given), this is kept.
+        """
+        found, by_landmarks = fit, by_landmarks or fit
         for _ in range(_STEPS):
             found = self._step(frame, found, observed)
-        turn = log_so3(found.poses.rotations[0] @ fit.poses.rotations[0].T)
-        shift = found.poses.translations[0] - fit.poses.translations[0]
+        turn = log_so3(found.poses.rotations[0] @ by_landmarks.poses.rotations[0].T)
+        shift = found.poses.translations[0] - by_landmarks.poses.translations[0]
         # NaN is rejected too.
-        distance = abs(fit.poses.translations[0, 2])
+        distance = abs(by_landmarks.poses.translations[0, 2])
         is_rejected = not np.hypot(np.linalg.norm(turn), np.linalg.norm(shift) / distance) < _LOST
-        found = fit if is_rejected else found
+        found = by_landmarks if is_rejected else found
         texture = self.look(frame, found).texture
         view = found.poses.rotations[0].T @ found.poses.translations[0]
         flow = self.flow(texture)

@@ -80,7 +80,7 @@ def _refine(read_frame, mesh, fit, observed, camera, quiet) -> PixelFit:
     num_frames = len(fit.coefficients)
     sample = np.unique(np.linspace(0, num_frames - 1, min(SAMPLE_FRAMES, num_frames)).round().astype(int))
     atlas = make_atlas(mesh, np.median(fit.coefficients, axis=0))
-    start = atlas.neutral.copy()
+    start, by_landmarks = atlas.neutral.copy(), fit
     follower = Follower(mesh, atlas, camera)
     with (
         ThreadPoolExecutor(_NUM_WORKERS) as pool,
@@ -88,7 +88,8 @@ def _refine(read_frame, mesh, fit, observed, camera, quiet) -> PixelFit:
     ):
 
         def refine(row: int, source: Fit) -> Refined:
-            done = follower.refine(read_frame(row), source.select([row]), _row(observed, row))
+            one = source.select([row])
+            done = follower.refine(read_frame(row), one, _row(observed, row), by_landmarks.select([row]))
             progress.update()
             return done
 

@@ -152,3 +152,11 @@ def test_a_hand_before_the_face_is_not_followed(drawn, follower, true_fit):
     frame[hand] = rng.integers(60, 200, frame[hand].shape, dtype=np.uint8)
     refined = follower.refine(frame, fit, observed_in(drawn.truth, 4))
     assert degrees(refined.fit.poses, fit.poses)[0] < 0.5
+
+
+def test_a_frame_is_judged_by_what_the_landmarks_say(drawn, follower, true_fit):
+    fit = true_fit.select([4])
+    far = fit._replace(poses=fit.poses.moved(np.array([[0, 0.3, 0]]), np.zeros((1, 3))))
+    refined = follower.refine(drawn.frames[4], fit, observed_in(drawn.truth, 4), by_landmarks=far)
+    assert refined.is_rejected
+    assert refined.fit is far
