@@ -12,6 +12,7 @@ from parametric_head.drawing import draw_mesh
 from parametric_head.person import PersonMesh
 from parametric_head.surface import vertex_normals
 from preparation.geometry.landmark_names import LEFT_BROW, LEFT_EYE, LIPS, OUTLINE, RIGHT_BROW, RIGHT_EYE
+from preparation.tracking.face_texture import depth_correction, hull_mask
 
 # Head units between texels.
 TEXEL = 0.003
@@ -21,6 +22,10 @@ _BEYOND, _MARGIN = 0.04, 0.012
 _FAR = 100.0
 # Z of a normal below which a texel is left out.
 _LEAST_FACING = 0.25
+# Texels over which a depth correction is smooth.
+_DEPTH_SIGMA = 4.0
+# Squared radians: it is as if every texel had been seen so often with no error.
+_DEPTH_TRUST = 0.1
 
 
 class Atlas(NamedTuple):
@@ -64,7 +69,7 @@ def make_atlas(mesh: PersonMesh, coefficients: np.ndarray) -> Atlas:
     drawn = draw_mesh(seen, triangles, _FAR / TEXEL, corner * [-1, 1] / TEXEL, (width, height))
     landmarks = mesh.places.of(posed)[:, :2]
     pixels = (landmarks - corner) / [TEXEL, -TEXEL]
-    inside = _hull(pixels[OUTLINE], (height, width), _BEYOND)
+    inside = hull_mask(pixels[OUTLINE], (height, width), _BEYOND / TEXEL)
     rows, columns = np.nonzero((drawn.triangle >= 0) & inside)
     corners = triangles[drawn.triangle[rows, columns]]
     barycentric = drawn.barycentric[rows, columns].astype(np.float64)
@@ -88,58 +93,35 @@ def make_atlas(mesh: PersonMesh, coefficients: np.ndarray) -> Atlas:
 
 def _regions(pixels, landmarks, shape, top) -> tuple[np.ndarray, np.ndarray]:
     """The rigid and the upper part, on the grid."""
-    is_rigid = _hull(pixels[OUTLINE], shape, -_MARGIN)
+    is_rigid = hull_mask(pixels[OUTLINE], shape, -_MARGIN / TEXEL)
     for moving in (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, LIPS):
-        is_rigid &= ~_hull(pixels[moving], shape, _MARGIN)
+        is_rigid &= ~hull_mask(pixels[moving], shape, _MARGIN / TEXEL)
     above_lips = top - TEXEL * np.arange(shape[0]) >= landmarks[LIPS, 1].max() + _MARGIN
     is_upper = np.repeat(above_lips[:, None], shape[1], axis=1)
     for eye in (RIGHT_EYE, LEFT_EYE):
-        is_upper &= ~_hull(pixels[eye], shape, _MARGIN)
+        is_upper &= ~hull_mask(pixels[eye], shape, _MARGIN / TEXEL)
     return is_rigid & above_lips[:, None], is_upper
 
 
 def mend_depth(atlas: Atlas, flows: np.ndarray, is_seen: np.ndarray, views: np.ndarray) -> Atlas:
     """Move texels along z so that less of the flow [S, T, 2] (texels right and down) goes with the views.
 
-    is_seen: [S, T]. views: directions [S, 3] from the camera in the head frame. A depth error dz shows as a
-    shift -dz v_xy / v_z in the face's plane; least squares over frames, relative to the mean view, which the
-    texture has absorbed. What a turn of the head could explain as well, and a head that is deeper or flatter
-    as a whole, is left as the head model has it: a clip can't tell.
+    is_seen: [S, T]. views: directions [S, 3] from the camera in the head frame. What a turn of the head could
+    explain as well, and a head that is deeper or flatter as a whole, is left as the head model has it: a clip
+    can't tell.
     """
-    shift = flows * [TEXEL, -TEXEL]  # [S, T, 2] head units
-    direction = -views[:, :2] / views[:, 2:]
-    direction = direction - direction.mean(axis=0)  # [S, 2]
-    weight = is_seen / (1 + (shift**2).sum(axis=-1) / (2 * TEXEL) ** 2)
-    shift = shift - np.median(shift, axis=0)
-    upper = np.einsum("st,stc,sc->t", weight, shift, direction)
-    lower = np.einsum("st,sc->t", weight, direction**2)
 
     def smooth(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(atlas.image(values), (0, 0), _DEPTH_SIGMA)[atlas.rows, atlas.columns]
 
-    correction = smooth(upper) / (smooth(lower) + _DEPTH_TRUST * smooth(np.ones(len(lower))))
-    like_a_turn = np.column_stack([np.ones(len(lower)), atlas.neutral])
-    known = smooth(lower)
-    scaled = like_a_turn * known[:, None]
-    correction -= like_a_turn @ np.linalg.lstsq(scaled, correction * known, rcond=None)[0]
+    shift = flows * [TEXEL, -TEXEL]  # [S, T, 2] head units
+    correction, told = depth_correction(shift, views, 2 * TEXEL, _DEPTH_TRUST, smooth, is_seen)
+    like_a_turn = np.column_stack([np.ones(len(told)), atlas.neutral])
+    scaled = like_a_turn * told[:, None]
+    correction -= like_a_turn @ np.linalg.lstsq(scaled, correction * told, rcond=None)[0]
     neutral = atlas.neutral.copy()
     neutral[:, 2] += correction
     return atlas._replace(neutral=neutral)
-
-
-# Texels over which a depth correction is smooth.
-_DEPTH_SIGMA = 4.0
-# Squared radians: it is as if every texel had been seen so often with no error.
-_DEPTH_TRUST = 0.1
-
-
-def _hull(polygon: np.ndarray, shape: tuple[int, int], grow: float) -> np.ndarray:
-    """The convex hull of pixels [N, 2], grown (or shrunk) by head units. [H, W] bool"""
-    mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [cv2.convexHull(polygon.round().astype(np.int32))], 1)
-    size = 2 * round(abs(grow) / TEXEL) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    return (cv2.dilate if grow > 0 else cv2.erode)(mask, kernel, borderValue=0) > 0
 
 
 def _mixed(values: np.ndarray, barycentric: np.ndarray) -> np.ndarray:  # [T, 3, C], [T, 3] -> [T, C]

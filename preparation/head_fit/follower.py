@@ -19,13 +19,10 @@ from preparation.head_fit.expression_prior import expression_precision, tidy_gaz
 from preparation.head_fit.frame_fit import landmark_equations
 from preparation.head_fit.head_fit import Fit
 from preparation.head_fit.landmark_model import points_of_mesh, projection_slopes
+from preparation.tracking.face_texture import facing, look_up, normalized_part, texture_flow
 
 # Gauss-Newton steps.
 _STEPS = 2
-# Head units of the window whose mean and contrast are removed; grey levels that are noise.
-_NORMALIZE_SIGMA, _LEAST_CONTRAST = 0.016, 4.0
-# Pixels prepared around the face.
-_BORDER = 40
 # The cosine between skin and view from which on a texel is seen, and from which on it counts in full.
 _LEAST_FACING, _FULL_FACING = 0.25, 0.55
 # One in so many rows and columns of texels takes part.
@@ -121,46 +118,23 @@ class Follower:
         turned = self.atlas.at(fit.coefficients[0]) @ rotation.T
         points = turned + translation
         pixels = project(points, self._camera.focal, self._camera.center)
-        picture, corner = self._normalized(frame, pixels, translation[2])
-        x, y = (pixels - corner).T
-        is_inside = (x > 1) & (x < picture.shape[1] - 1) & (y > 1) & (y < picture.shape[0] - 1)
-        # OpenCV's pixel i has its centre at i.
-        grid = (pixels - corner).astype(np.float32)[None] - 0.5
-        texture = cv2.remap(picture, grid, None, cv2.INTER_LINEAR)[0]
-        distance = np.sqrt(np.einsum("tc,tc->t", points, points))
-        facing = -np.einsum("tc,tc->t", self.atlas.normals @ rotation.T, points) / distance
-        texture[~(is_inside & (facing > _LEAST_FACING))] = np.nan
-        return Laid(texture, points, turned, pixels, facing)
+        picture, corner = normalized_part(frame, pixels, self._camera.focal, translation[2])
+        texture, is_inside = look_up(picture, pixels - corner)
+        towards_us = facing(self.atlas.normals, points, rotation)
+        texture[~(is_inside & (towards_us > _LEAST_FACING))] = np.nan
+        return Laid(texture, points, turned, pixels, towards_us)
 
     def flow(self, texture: np.ndarray) -> np.ndarray:  # [T] -> [T, 2]
-        """Optical flow in texels, right and down, from the median texture (DIS, Kroeger et al. 2016)."""
-        dense = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        """Optical flow in texels, right and down, from the median texture."""
         # What is not seen agrees.
         filled = np.where(np.isfinite(texture), texture, self.texture)
-        pictures = [self._picture(values) for values in (self.texture, filled)]
-        return dense.calc(*pictures, None)[self.atlas.rows, self.atlas.columns]
+        grids = [self.atlas.image(np.nan_to_num(values)) for values in (self.texture, filled)]
+        return texture_flow(*grids)[self.atlas.rows, self.atlas.columns]
 
     def rigid_flow(self, texture: np.ndarray, flow: np.ndarray) -> float:
         """The mean length of the flow on the rigid part, in texels, where it is seen."""
         chosen = self.atlas.is_rigid & np.isfinite(texture) & np.isfinite(self.texture)
         return float(np.linalg.norm(flow[chosen], axis=1).mean()) if chosen.any() else np.nan
-
-    def _picture(self, values: np.ndarray) -> np.ndarray:
-        return np.clip(self.atlas.image(np.nan_to_num(values)) * 40 + 128, 0, 255).astype(np.uint8)
-
-    def _normalized(self, frame, pixels, distance) -> tuple[np.ndarray, np.ndarray]:
-        """The part of a frame around the texels, mean and contrast removed, and its corner in pixels."""
-        height, width = frame.shape[:2]
-        left, top = np.clip(pixels.min(axis=0) - _BORDER, 0, [width - 2, height - 2]).astype(int)
-        right, bottom = np.clip(pixels.max(axis=0) + _BORDER, [left + 2, top + 2], [width, height]).astype(
-            int
-        )
-        gray = cv2.cvtColor(np.ascontiguousarray(frame[top:bottom, left:right]), cv2.COLOR_RGB2GRAY)
-        gray = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
-        sigma = max(2.0, _NORMALIZE_SIGMA * self._camera.focal / distance)
-        flat = gray - cv2.GaussianBlur(gray, (0, 0), sigma)
-        contrast = np.sqrt(cv2.GaussianBlur(flat * flat, (0, 0), 2 * sigma)) + _LEAST_CONTRAST
-        return flat / contrast, np.array([left, top])
 
     def _structure(self) -> np.ndarray:
         """What each texel can hold on to, as an inverse covariance of its flow. [T, 2, 2]"""
@@ -233,9 +207,9 @@ class Follower:
         undone = cv2.remap(atlas.image(np.nan_to_num(laid.texture)), place, None, cv2.INTER_LINEAR)[0]
         strange = (undone - np.nan_to_num(self.texture)) / _STRANGE
         is_seen = np.isfinite(laid.texture) & np.isfinite(self.texture)
-        facing = np.clip((laid.facing - _LEAST_FACING) / (_FULL_FACING - _LEAST_FACING), 0, 1)
+        seen_well = np.clip((laid.facing - _LEAST_FACING) / (_FULL_FACING - _LEAST_FACING), 0, 1)
         far = (flow**2).sum(axis=1) / _FAR_FLOW**2
-        return is_seen * facing / ((1 + strange**2) * (1 + far))
+        return is_seen * seen_well / ((1 + strange**2) * (1 + far))
 
 
 def _tie_poses(system: np.ndarray, right: np.ndarray, poses: Poses, own: Poses) -> None:

@@ -5,8 +5,6 @@ frame is fitted to it (follower.py). Where flow goes with the views, the depth o
 the fit is found again; at the end the person takes over what was mended.
 """
 
-import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -21,14 +19,13 @@ from preparation.geometry.rigid import Poses
 from preparation.head_fit.atlas import TEXEL, Atlas, make_atlas, mend_depth
 from preparation.head_fit.follower import Follower, Observed, Refined
 from preparation.head_fit.head_fit import Fit, HeadFit
+from preparation.tracking.face_texture import median_texture
+from preparation.tracking.poses_from_pixels import ReadFrame
 from utils.progress import Progress
 
 # Texture and depth are made from so many frames, spread over the clip, in so many rounds.
 SAMPLE_FRAMES, NUM_ROUNDS = 80, 3
 _NUM_WORKERS = 2
-
-# Frame number -> [H, W, 3] uint8.
-ReadFrame = Callable[[int], np.ndarray]
 
 
 class PixelFit(NamedTuple):
@@ -99,12 +96,12 @@ def _refine(read_frame, mesh, fit, observed, camera, quiet) -> PixelFit:
 
         rows = [fit.select([row]) for row in sample]
         textures = [laid.texture for laid in pool.map(follower.look, map(read_frame, sample), rows)]
-        follower = follower.with_texture(_median(textures))
+        follower = follower.with_texture(median_texture(np.stack(textures)))
         landmark_flow = float(np.nanmean([follower.rigid_flow(t, follower.flow(t)) for t in textures]))
         for number in range(NUM_ROUNDS):
             done = list(pool.map(refine, sample, repeat(fit)))
             fit = _put(fit, sample, done)
-            texture = _median([one.texture for one in done])
+            texture = median_texture(np.stack([one.texture for one in done]))
             if number < NUM_ROUNDS - 1:
                 views = np.stack([one.view for one in done])
                 mended = mend_depth(
@@ -162,13 +159,6 @@ def _put(fit: Fit, rows: np.ndarray, done: list[Refined]) -> Fit:
         replaced(coefficients, [one.fit.coefficients for one in done]),
         Poses(*(replaced(old, [one.fit.landmark_poses[i] for one in done]) for i, old in enumerate(own))),
     )
-
-
-def _median(textures: list[np.ndarray]) -> np.ndarray:  # [T]
-    """The median of what was seen; NaN where nothing was."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanmedian(np.stack(textures), axis=0)
 
 
 _POSES = ("poses", "landmark_poses")

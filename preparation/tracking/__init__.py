@@ -11,6 +11,7 @@ poses_from_landmarks.py  the person's landmarks, all poses, crop and camera, fro
 bundle_adjustment.py     the solver behind it: one rigid shape and a pose for every frame
 poses_from_pixels.py     the poses refined on the pixels of the whole clip
 texture_alignment.py     the aligner behind it: one frame laid onto the texture of the face
+face_texture.py          what that shares with the head model's: textures, flow, depth from flow
 relief.py                the surface it works on: the rigid part of the face
 smoothing.py             poses and expressions smoothed in time without lag
 """

@@ -7,7 +7,6 @@ relief: its depth is mended, and the poses are found again.
 """
 
 import functools
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from preparation.data_set.images_and_arrays import write_arrays
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
+from preparation.tracking.face_texture import median_texture
 from preparation.tracking.relief import TEXEL, Relief, face_relief, mend_relief
 from preparation.tracking.texture_alignment import Aligned, Aligner
 from utils.progress import Progress
@@ -165,10 +165,3 @@ def _read(path: Path) -> Refinement:
         fields[name] = kind(**{key: fields.pop(f"{name}.{key}") for key in kind._fields})
     fields |= {key: fields[key].item() for key in ("median_flow", "landmark_flow")}
     return Refinement(**fields)
-
-
-def median_texture(textures: np.ndarray) -> np.ndarray:  # [S, T] -> [T]
-    """The median of what was seen; NaN where nothing was."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanmedian(textures, axis=0)

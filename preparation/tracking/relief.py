@@ -10,6 +10,7 @@ from scipy.spatial import Delaunay
 
 from preparation.geometry.landmark_names import LEFT_BROW, LEFT_EYE, LIPS, OUTLINE, RIGHT_BROW, RIGHT_EYE
 from preparation.geometry.rigid import Poses
+from preparation.tracking.face_texture import depth_correction, hull_mask
 
 # Head units; 0.48 is the height of a face, some 260 pixels of 512.
 TEXEL = 0.0025
@@ -59,11 +60,7 @@ def face_relief(landmarks: np.ndarray, texel: float = TEXEL) -> Relief:
 
     def region(indices: np.ndarray, grow: float) -> np.ndarray:
         polygon = (landmarks[indices, :2] - [low[0], high[1]]) / [texel, -texel]
-        mask = np.zeros(shape, np.uint8)
-        cv2.fillPoly(mask, [cv2.convexHull(polygon.round().astype(np.int32))], 1)
-        size = 2 * round(abs(grow) / texel) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        return (cv2.dilate if grow > 0 else cv2.erode)(mask, kernel, borderValue=0) > 0
+        return hull_mask(polygon, shape, grow / texel)
 
     usable = region(OUTLINE, -MARGIN) & np.isfinite(depth)
     for moving in (RIGHT_EYE, LEFT_EYE, RIGHT_BROW, LEFT_BROW, LIPS):
@@ -80,24 +77,14 @@ def face_relief(landmarks: np.ndarray, texel: float = TEXEL) -> Relief:
 
 
 def mend_relief(relief: Relief, flows: Sequence[np.ndarray], poses: Poses) -> Relief:
-    """Move texels along z so that less of the flow [T, 2] (texels right and down) goes with the views.
-
-    A depth error dz shows as a shift -dz v_xy / v_z in the face's plane, v the direction of view in the head
-    frame; least squares over frames, relative to the mean view, which the texture has absorbed.
-    """
+    """Move texels along z so that less of the flow [T, 2] (texels right and down) goes with the views."""
     shift = np.stack(flows) * [TEXEL, -TEXEL]  # [S, T, 2] head units
     views = np.einsum("fij,fi->fj", poses.rotations, poses.translations)
-    direction = -views[:, :2] / views[:, 2:]
-    direction = direction - direction.mean(axis=0)  # [S, 2]
-    weight = 1 / (1 + (shift**2).sum(-1) / (2 * TEXEL) ** 2)
-    shift = shift - np.median(shift, axis=0)
-    upper = np.einsum("ft,ftc,fc->t", weight, shift, direction)
-    lower = np.einsum("ft,fc->t", weight, direction**2)
 
     def smooth(values: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(relief.image(values), (0, 0), _DEPTH_SIGMA)[relief.rows, relief.columns]
 
-    correction = smooth(upper) / (smooth(lower) + _DEPTH_TRUST * smooth(np.ones(len(lower))))
+    correction, _ = depth_correction(shift, views, 2 * TEXEL, _DEPTH_TRUST, smooth)
     points = relief.points.copy()
     points[:, 2] += correction
     return relief._replace(points=points)

@@ -13,22 +13,17 @@ import numpy as np
 
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses, log_so3, project
+from preparation.tracking.face_texture import facing, look_up, normalized_part, texture_flow
 from preparation.tracking.relief import Relief
 
-# Head units, of the window whose mean and contrast are removed.
-NORMALIZE_SIGMA = 0.016
 NUM_STEPS = 6
 # Radians, head units: a pose that moves farther has lost its way.
 MAX_MOTION = 0.12
 # Radians, head units: 0.05 pixels.
 _CONVERGED = 1e-4
-# Pixels prepared around the face.
-_BORDER = 40
 # The cosine between surface and camera below which a texel is left out.
 _MIN_FACING = 0.25
 _MIN_TEXELS = 200
-# Grey levels: what is flatter is noise.
-_LEAST_CONTRAST = 4.0
 # One in so many texels takes part in finding the pose; neighbours tell the same.
 _THINNED = 2
 
@@ -90,14 +85,10 @@ class Aligner:
         return self._unwarp(self._prepare(frame, rotation, translation), rotation, translation)[:, 0]
 
     def flow(self, texture: np.ndarray) -> np.ndarray:  # [T] -> [T, 2]
-        """Optical flow in texels, right and down, from the median texture (DIS, Kroeger et al. 2016)."""
-        dense = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        """Optical flow in texels, right and down, from the median texture."""
         is_known = np.isfinite(texture) & np.isfinite(self.texture)
-        pictures = [self._picture(np.where(is_known, values, 0)) for values in (self.texture, texture)]
-        return dense.calc(*pictures, None)[self.relief.rows, self.relief.columns]
-
-    def _picture(self, values: np.ndarray) -> np.ndarray:
-        return np.clip(self.relief.image(values) * 40 + 128, 0, 255).astype(np.uint8)
+        grids = [self.relief.image(np.where(is_known, values, 0)) for values in (self.texture, texture)]
+        return texture_flow(*grids)[self.relief.rows, self.relief.columns]
 
     def _unwarp(self, prepared: _Prepared, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """Sample a prepared frame where the relief is seen: [T, 3], NaN where it is not."""
@@ -105,22 +96,13 @@ class Aligner:
 
     def _prepare(self, frame: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> _Prepared:
         """Normalise the part of a frame [H, W, 3] uint8 around the face locally; append its derivatives."""
-        height, width = frame.shape[:2]
         pixels = project(
             self.relief.points @ rotation.T + translation, self._camera.focal, self._camera.center
         )
-        left, top = np.clip(pixels.min(0) - _BORDER, 0, [width - 2, height - 2]).astype(int)
-        right, bottom = np.clip(pixels.max(0) + _BORDER, [left + 2, top + 2], [width, height]).astype(int)
-        part = np.ascontiguousarray(frame[top:bottom, left:right])
-        gray = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        gray = cv2.GaussianBlur(gray, (0, 0), 1.0)
-        sigma = max(2.0, NORMALIZE_SIGMA * self._camera.focal / self.distance)
-        flat = gray - cv2.GaussianBlur(gray, (0, 0), sigma)
-        contrast = np.sqrt(cv2.GaussianBlur(flat * flat, (0, 0), 2 * sigma)) + _LEAST_CONTRAST
-        normal = flat / contrast
+        normal, corner = normalized_part(frame, pixels, self._camera.focal, self.distance)
         by_x = cv2.Scharr(normal, cv2.CV_32F, 1, 0, scale=1 / 32)
         by_y = cv2.Scharr(normal, cv2.CV_32F, 0, 1, scale=1 / 32)
-        return _Prepared(np.dstack([normal, by_x, by_y]), np.array([left, top]))
+        return _Prepared(np.dstack([normal, by_x, by_y]), corner)
 
     def _align(
         self, prepared: _Prepared, rotation: np.ndarray, translation: np.ndarray
@@ -156,12 +138,6 @@ class Aligner:
     ) -> np.ndarray:  # [T, 3]
         """Look texels up at camera points [T, 3]; NaN where they face away or lie outside."""
         pixels = project(points, self._camera.focal, self._camera.center) - prepared.corner
-        distance = np.sqrt(np.einsum("tc,tc->t", points, points))
-        facing = -np.einsum("tc,tc->t", relief.normals @ rotation.T, points) / distance
-        (x, y), (height, width) = pixels.T, prepared.picture.shape[:2]
-        inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-        # OpenCV's pixel i has its centre at i.
-        grid = pixels.astype(np.float32)[None] - 0.5
-        values = cv2.remap(prepared.picture, grid, None, cv2.INTER_LINEAR)[0]
-        values[~(inside & (facing > _MIN_FACING))] = np.nan
+        values, is_inside = look_up(prepared.picture, pixels)
+        values[~(is_inside & (facing(relief.normals, points, rotation) > _MIN_FACING))] = np.nan
         return values

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from preparation.tracking.poses_from_pixels import median_texture, refine_poses
+from preparation.tracking.face_texture import median_texture
+from preparation.tracking.poses_from_pixels import refine_poses
 from preparation.tracking.relief import face_relief, mend_relief
 from tests.preparation.synthetic_head import angles, camera, draw, mean_landmarks, moving_poses
 
