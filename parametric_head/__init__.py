@@ -1,5 +1,6 @@
 """A parametric head that anyone may use: ICT-FaceKit light (USC ICT, MIT licence), as numpy arrays.
 
+mesh.py          triangles of any mesh: normals, which face the camera
 model.py        the arrays of the packed file: mean head, identity and expression shapes
 model_file.py   the packed file: found, or fetched once and packed; its content checked
 packing.py      from the published OBJ files to the packed arrays

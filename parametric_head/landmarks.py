@@ -16,6 +16,7 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
+from parametric_head.mesh import vertex_normals
 from parametric_head.model import ParametricHead
 from utils.errors import UserError
 
@@ -40,6 +41,9 @@ LOWER_LIP = (
 )
 UPPER_LIDS = (246, 161, 160, 159, 158, 157, 173, 398, 384, 385, 386, 387, 388, 466)
 LOWER_LIDS = (7, 163, 144, 145, 153, 154, 155, 382, 381, 380, 374, 373, 390, 249)
+# By eye, the left one first: the iris, its centre first; and the middles of the upper and the lower lid.
+IRISES = (np.arange(473, 478), np.arange(468, 473))
+MIDDLE_OF_LIDS = ((386, 374), (159, 145))
 # Half of 11.7 mm, the diameter of human irises; cm.
 IRIS_RADIUS = 0.585
 _CANONICAL = "geometry_pipeline_metadata_landmarks.binarypb"
@@ -54,6 +58,9 @@ class LandmarkPlaces(NamedTuple):
 
     vertices: np.ndarray  # [478, 3] int32
     barycentric: np.ndarray  # [478, 3] float32
+
+    def first(self, count: int) -> "LandmarkPlaces":
+        return LandmarkPlaces(self.vertices[:count], self.barycentric[:count])
 
     def of(self, mesh: np.ndarray) -> np.ndarray:
         """The landmarks [..., 478, 3] of meshes [..., V, 3]."""
@@ -110,17 +117,14 @@ def read_canonical_face(face_landmarker: Path) -> CanonicalFace:
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, IndexError, struct.error) as error:
         raise UserError(f"{face_landmarker}: no canonical face in it ({error})") from None
     points = vertices[:, :3]
-    first, second, third = points[triangles].transpose(1, 0, 2)
-    normals = np.zeros_like(points)
-    np.add.at(normals, triangles, np.cross(second - first, third - first)[:, None])
-    return CanonicalFace(points, normals / np.linalg.norm(normals, axis=1, keepdims=True))
+    return CanonicalFace(points, vertex_normals(points, triangles))
 
 
 class _Surface:
     """The triangles of the face part, and which of them each landmark may lie on."""
 
     def __init__(self, head: ParametricHead) -> None:
-        self._faces = np.flatnonzero(head.triangle_part == head.part_names.index("face"))
+        self._faces = np.flatnonzero(head.is_in("face"))
         self._corners = head.neutral[head.triangles[self._faces]].astype(np.float64)  # [T, 3, 3]
         edges = self._corners[:, 1:] - self._corners[:, :1]
         normals = np.cross(edges[:, 0], edges[:, 1])
@@ -179,7 +183,7 @@ def _irises(head: ParametricHead) -> tuple[np.ndarray, np.ndarray]:
     around = IRIS_RADIUS * np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]])
     found = []
     for part, (start, stop) in (("right", head.sclera_iris_ranges[2]), ("left", head.sclera_iris_ranges[0])):
-        eyeball = head.triangle_part == head.part_names.index(f"eyeball_{part}")
+        eyeball = head.is_in(f"eyeball_{part}")
         # The outer mesh, called sclera, covers the iris as a cornea does; its foremost point is the pupil's.
         is_outer = ((head.triangles >= start) & (head.triangles < stop)).all(1)
         faces = np.flatnonzero(eyeball & is_outer)

@@ -51,6 +51,19 @@ class ParametricHead:
         start, stop = self.part_vertices[self.part_names.index(name)]
         return slice(int(start), int(stop))
 
+    def is_in(self, *names: str) -> np.ndarray:  # [T] bool
+        """Which triangles are of some parts."""
+        return np.isin(self.triangle_part, [self.part_names.index(name) for name in names])
+
+    def triangles_of(self, *names: str) -> np.ndarray:  # [T', 3]
+        """The triangles of some parts."""
+        return self.triangles[self.is_in(*names)]
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What says in files which model it was."""
+        return {"name": NAME, "sha256": self.digest}
+
     @cached_property
     def columns(self) -> dict[str, int]:
         """Where each coefficient stands."""

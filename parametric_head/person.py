@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from parametric_head.landmarks import NUM_LANDMARKS, LandmarkPlaces
+from parametric_head.landmarks import MIDDLE_OF_LIDS, NUM_LANDMARKS, LandmarkPlaces
 from parametric_head.model import ParametricHead
 from parametric_head.surface import spread
+from utils.so3 import exp_so3
 
 SIDES = ("Left", "Right")
 # Radians that an eyeball turns at a coefficient of 1, along and across.
 GAZE_ACROSS, GAZE_ALONG = np.deg2rad(35.0), np.deg2rad(30.0)
 # No lid is pulled farther than so many times its shape.
 _MOST_LID_GAIN = 1.6
-# MediaPipe's landmarks in the middle of the upper and the lower lid, by side.
-_LIDS = {"Left": (386, 374), "Right": (159, 145)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +95,14 @@ class PersonMesh:
     @cached_property
     def eye_centers(self) -> np.ndarray:
         """The points about which the eyeballs turn: left, right. [2, 3]"""
-        return np.stack([self.neutral[self.head.part(name)].mean(axis=0) for name in EYEBALLS])
+        return eye_centers(self.head, self.neutral)
 
     def vertices(self, coefficients: np.ndarray) -> np.ndarray:  # [E] -> [V, 3]
         """Deform the mesh by coefficients under the model's names, eyeballs turned by the gaze."""
         points = self.neutral + np.tensordot(np.asarray(coefficients, np.float32), self.shapes, 1)
         for side, name in enumerate(EYEBALLS):
             part = self.head.part(name)
-            turn = eye_rotation(gaze_angles(self.head, coefficients, side))
+            turn = exp_so3(gaze_angles(self.head, coefficients, side))
             center = self.eye_centers[side]
             points[part] = (self.neutral[part] - center) @ turn.T + center
         return points
@@ -114,6 +113,11 @@ class PersonMesh:
 
 
 EYEBALLS = ("eyeball_left", "eyeball_right")
+
+
+def eye_centers(head: ParametricHead, mesh: np.ndarray) -> np.ndarray:  # [..., V, 3] -> [..., 2, 3]
+    """The middles of the eyeballs of a mesh, or of displacements: left, right."""
+    return np.stack([mesh[..., head.part(name), :].mean(axis=-2) for name in EYEBALLS], axis=-2)
 
 
 def gaze_columns(head: ParametricHead, side: int) -> np.ndarray:
@@ -133,24 +137,13 @@ def gaze_angles(head: ParametricHead, coefficients: np.ndarray, side: int) -> np
     return coefficients[..., gaze_columns(head, side)] @ gaze_axes(side)
 
 
-def eye_rotation(vectors: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3, 3]
-    """Rodrigues' formula."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    return (
-        np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * cross @ cross
-    )
-
-
 def lid_gains(head: ParametricHead, landmarks: np.ndarray, places: LandmarkPlaces) -> np.ndarray:  # [E]
     """How far each shape must be scaled so that eyeBlink at 1 closes this person's lids; 1 for the others.
 
     landmarks: [478, 3] of the person at rest, cm.
     """
     gains = np.ones(len(head.names))
-    for side, (upper, lower) in _LIDS.items():
+    for side, (upper, lower) in zip(SIDES, MIDDLE_OF_LIDS, strict=True):
         column = head.columns[f"eyeBlink{side}"]
         moved = places.of(head.expression[column])
         gap = landmarks[upper, 1] - landmarks[lower, 1]

@@ -12,6 +12,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from parametric_head.landmarks import (
+    IRISES,
     LOWER_LIDS,
     LOWER_LIP,
     NUM_CANONICAL,
@@ -42,8 +43,7 @@ def welded(head: ParametricHead) -> tuple[np.ndarray, int]:
 def laplacian(head: ParametricHead) -> scipy.sparse.csr_matrix:
     """The graph Laplacian of the skin over welded vertices: a vertex less the mean of its neighbours."""
     index, count = welded(head)
-    parts = [head.part_names.index(name) for name in SKIN]
-    triangles = index[head.triangles[np.isin(head.triangle_part, parts)]]
+    triangles = index[head.triangles_of(*SKIN)]
     start = triangles[:, [0, 1, 2, 1, 2, 0]].ravel()
     end = triangles[:, [1, 2, 0, 0, 1, 2]].ravel()
     adjacent = scipy.sparse.coo_matrix((np.ones(len(start)), (start, end)), shape=(count, count)).tocsr()
@@ -73,22 +73,12 @@ def spread(head: ParametricHead, places: LandmarkPlaces, offsets: np.ndarray) ->
     return moved
 
 
-def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:  # [V, 3]
-    """Unit normals, those of the triangles around weighted by area."""
-    first, second, third = vertices[triangles].transpose(1, 0, 2)
-    of_triangle = np.cross(second - first, third - first)
-    normals = np.zeros_like(vertices)
-    for corner in triangles.T:
-        np.add.at(normals, corner, of_triangle)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-
-
 def _around() -> dict[str, list[int]]:
     """Landmarks around what is rigid."""
     lips = [*UPPER_LIP, *LOWER_LIP]
     return {
-        "eyeball_left": [*UPPER_LIDS[7:], *LOWER_LIDS[7:], *range(473, 478)],
-        "eyeball_right": [*UPPER_LIDS[:7], *LOWER_LIDS[:7], *range(468, 473)],
+        "eyeball_left": [*UPPER_LIDS[7:], *LOWER_LIDS[7:], *IRISES[0]],
+        "eyeball_right": [*UPPER_LIDS[:7], *LOWER_LIDS[:7], *IRISES[1]],
         "gums_tongue": lips,
         "teeth": lips,
     }

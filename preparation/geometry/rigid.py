@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.so3 import exp_so3
+
 
 class Poses(NamedTuple):
     """Head-to-camera motions of F frames, OpenCV axes, head units."""
@@ -26,16 +28,6 @@ class Poses(NamedTuple):
         return Poses(exp_so3(rotation_vectors) @ self.rotations, self.translations + shifts)
 
 
-def exp_so3(vectors: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3, 3]
-    """Rodrigues' formula; exact to rounding for small angles too."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    sine = np.sinc(angle / np.pi)
-    # (1 - cos a) / a^2
-    versine = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    cross = skew(vectors)
-    return np.eye(3) + sine * cross + versine * (cross @ cross)
-
-
 def log_so3(rotations: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 3]
     """Invert `exp_so3` for angles below pi."""
     cosine = np.clip((np.trace(rotations, axis1=-2, axis2=-1) - 1) / 2, -1, 1)
@@ -43,14 +35,6 @@ def log_so3(rotations: np.ndarray) -> np.ndarray:  # [..., 3, 3] -> [..., 3]
     difference = rotations - np.swapaxes(rotations, -1, -2)
     axis = np.stack([difference[..., 2, 1], difference[..., 0, 2], difference[..., 1, 0]], axis=-1) / 2
     return axis / np.sinc(angle / np.pi)
-
-
-def skew(vectors: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3, 3]
-    """The matrix whose product with a vector is the cross product."""
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    rows = [(zero, -z, y), (z, zero, -x), (-y, x, zero)]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def project(points: np.ndarray, focal: float, center: np.ndarray) -> np.ndarray:

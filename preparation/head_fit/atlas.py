@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from parametric_head.drawing import draw_mesh
+from parametric_head.mesh import vertex_normals
 from parametric_head.person import PersonMesh
-from parametric_head.surface import vertex_normals
 from preparation.geometry.landmark_names import LEFT_BROW, LEFT_EYE, LIPS, OUTLINE, RIGHT_BROW, RIGHT_EYE
 from preparation.tracking.face_texture import depth_correction, hull_mask
 
@@ -61,7 +61,7 @@ def make_atlas(mesh: PersonMesh, coefficients: np.ndarray) -> Atlas:
     """Lay a person's face flat as it is at the coefficients [E], which should be usual ones."""
     posed = mesh.neutral + np.tensordot(coefficients, mesh.shapes, 1)
     face, head = mesh.head.part("face"), mesh.head
-    triangles = head.triangles[head.triangle_part == head.part_names.index("face")]
+    triangles = head.triangles_of("face")
     low, high = posed[face, :2].min(axis=0), posed[face, :2].max(axis=0)
     width, height = np.ceil((high - low) / TEXEL).astype(int).tolist()
     corner = np.array([low[0], high[1]])

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parametric_head.landmarks import LandmarkPlaces
-from parametric_head.model import NAME, ParametricHead
+from parametric_head.landmarks import NUM_LANDMARKS, LandmarkPlaces
+from parametric_head.model import ParametricHead
 from parametric_head.person import Person, PersonMesh
 from preparation.geometry.camera import Camera
 from preparation.geometry.head_frame import rebase, to_head_frame
@@ -14,7 +14,7 @@ from preparation.geometry.landmark_names import CHIN, FOREHEAD_TOP
 from preparation.geometry.rigid import Poses, align
 from preparation.head_fit.expression_prior import expected_coefficients
 from preparation.head_fit.frame_fit import fit_frames
-from preparation.head_fit.landmark_model import NOISE, NUM_LANDMARKS, points_of_mesh
+from preparation.head_fit.landmark_model import NOISE, points_of_mesh
 from preparation.head_fit.outline import choose_views
 from preparation.head_fit.person_fit import fit_person
 from preparation.head_fit.score_map import ScoreMap
@@ -115,7 +115,7 @@ def with_mended_depth(person: Person, depths: np.ndarray) -> Person:
 def head_document(fit: HeadFit, camera: Camera, focal_source: str, score_map: ScoreMap) -> dict[str, Any]:
     """What head.json says."""
     return {
-        "model": {"name": NAME, "sha256": fit.head.digest},
+        "model": fit.head.signature,
         "person": fit.person.to_json(),
         "focal": {"pixels": float(camera.focal), "source": focal_source},
         "assumed": [

@@ -8,18 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parametric_head.landmarks import LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP, LandmarkPlaces
+from parametric_head.landmarks import (
+    IRISES,
+    LOWER_LIDS,
+    LOWER_LIP,
+    MIDDLE_OF_LIDS,
+    NUM_LANDMARKS,
+    UPPER_LIDS,
+    UPPER_LIP,
+    LandmarkPlaces,
+)
+from parametric_head.mesh import vertex_normals
 from parametric_head.model import ParametricHead
-from parametric_head.person import EYEBALLS, PersonMesh, eye_rotation, gaze_axes, gaze_columns
-from parametric_head.surface import vertex_normals
+from parametric_head.person import PersonMesh, eye_centers, gaze_axes, gaze_columns
 from preparation.geometry.camera import Camera
 from preparation.geometry.landmark_names import LEFT_BROW, LEFT_EYE, OUTLINE, RIGHT_BROW, RIGHT_EYE
-from preparation.geometry.rigid import Poses, skew
+from preparation.geometry.rigid import Poses
+from utils.so3 import exp_so3, skew
 
-NUM_LANDMARKS = 478
-# By eye, left first: the iris, middles of both lids, and corners.
-IRISES = (np.arange(473, 478), np.arange(468, 473))
-_LIDS = ((386, 374, 263, 362), (159, 145, 33, 133))
+# By eye, left first: outer and inner corner.
+_CORNERS = ((263, 362), (33, 133))
 # Shares of a face's height: what a landmark is off by, however well it is repeated.
 NOISE = 0.006
 # Noise beyond which a landmark counts less (Cauchy's weights).
@@ -69,7 +77,7 @@ class HeadPoints(NamedTuple):
         slopes = np.broadcast_to(self.shapes.transpose(1, 2, 0), (*points.shape, len(self.shapes))).copy()
         for side, iris in enumerate(IRISES):
             axes, columns, center = gaze_axes(side), self.gaze[side], self.eye_centers[side]
-            turn = eye_rotation(coefficients[:, columns] @ axes)
+            turn = exp_so3(coefficients[:, columns] @ axes)
             looked = (self.neutral[iris] - center) @ turn.transpose(0, 2, 1)  # [F, 5, 3]
             points[:, iris] = center + looked
             slopes[:, iris] = 0
@@ -89,26 +97,28 @@ class Linearized(NamedTuple):
 
 def points_of_mesh(mesh: PersonMesh) -> HeadPoints:
     """The landmarks of a person, in head units."""
-    at = LandmarkPlaces(mesh.places.vertices[:NUM_LANDMARKS], mesh.places.barycentric[:NUM_LANDMARKS]).of
-    gaze = tuple(gaze_columns(mesh.head, side) for side in (0, 1))
-    normals = landmark_normals(mesh.head, mesh.places)
-    return HeadPoints(at(mesh.neutral), at(mesh.shapes).astype(np.float64), normals, mesh.eye_centers, gaze)
+    return _points(mesh.head, mesh.places.first(NUM_LANDMARKS), mesh.neutral, mesh.shapes)
 
 
 def mean_points(head: ParametricHead, places: LandmarkPlaces) -> HeadPoints:
     """The landmarks of the mean head, in cm."""
-    centers = np.stack([head.neutral[head.part(name)].mean(axis=0) for name in EYEBALLS])
+    return _points(head, places, head.neutral, head.expression)
+
+
+def _points(
+    head: ParametricHead, places: LandmarkPlaces, neutral: np.ndarray, shapes: np.ndarray
+) -> HeadPoints:
     gaze = tuple(gaze_columns(head, side) for side in (0, 1))
-    neutral, shapes = (places.of(mesh).astype(np.float64) for mesh in (head.neutral, head.expression))
-    return HeadPoints(neutral, shapes, landmark_normals(head, places), centers, gaze)
+    at_rest, moved = (places.of(mesh).astype(np.float64) for mesh in (neutral, shapes))
+    return HeadPoints(at_rest, moved, landmark_normals(head, places), eye_centers(head, neutral), gaze)
 
 
-def landmark_normals(head: ParametricHead, places: LandmarkPlaces) -> np.ndarray:
-    """Normals of the mean head at the landmarks, averaged over their surroundings. [478, 3]"""
+def landmark_normals(head: ParametricHead, places: LandmarkPlaces) -> np.ndarray:  # [N, 3]
+    """Normals of the mean head at the landmarks, averaged over their surroundings."""
     face = head.part("face")
-    triangles = head.triangles[head.triangle_part == head.part_names.index("face")]
+    triangles = head.triangles_of("face")
     normals, skin = vertex_normals(head.neutral, triangles)[face], head.neutral[face]
-    where = places.of(head.neutral)[:NUM_LANDMARKS]
+    where = places.of(head.neutral)
     squared = ((where[:, None] - skin[None]) ** 2).sum(axis=-1)
     averaged = np.exp(-squared / (2 * _NORMAL_SIGMA**2)) @ normals
     return averaged / np.linalg.norm(averaged, axis=1, keepdims=True)
@@ -141,7 +151,7 @@ def landmark_trust(observed: np.ndarray, points: HeadPoints, poses: Poses) -> np
     normals = points.normals @ poses.rotations.transpose(0, 2, 1)
     facing = -np.einsum("fpc,fc->fp", normals, view)
     trust = region_weights() * np.clip(facing / _FACING, _HIDDEN, 1)
-    for iris, (upper, lower, outer, inner) in zip(IRISES, _LIDS, strict=True):
+    for iris, (upper, lower), (outer, inner) in zip(IRISES, MIDDLE_OF_LIDS, _CORNERS, strict=True):
         apart = np.linalg.norm(observed[:, upper] - observed[:, lower], axis=1)
         width = np.linalg.norm(observed[:, outer] - observed[:, inner], axis=1)
         openness = apart / np.maximum(width, 1e-6)

@@ -16,6 +16,7 @@ import numpy as np
 
 from parametric_head.drawing import draw_mesh
 from parametric_head.landmarks import NUM_LANDMARKS, LandmarkPlaces
+from parametric_head.mesh import facing_camera
 from parametric_head.model import ParametricHead
 from parametric_head.person import Person
 from parametric_head.surface import spread
@@ -113,8 +114,7 @@ class _Fit:
         self, head: ParametricHead, person: Person, modes: Modes, views: OutlineViews, camera: Camera
     ) -> None:
         self._zone = zones(head)
-        parts = [head.part_names.index(name) for name in ("face", "head_neck")]
-        self._triangles = head.triangles[np.isin(head.triangle_part, parts)]
+        self._triangles = head.triangles_of("face", "head_neck")
         self._poses = views.poses
         self._to_head = person.scale * person.rotation  # cm to head units
         mesh = person.mesh(head)
@@ -151,10 +151,7 @@ class _Fit:
     def _outline(self, points: np.ndarray, matte: np.ndarray) -> _Samples:
         """The outermost outline of the mesh in camera coordinates."""
         height, width = matte.shape
-        first, second, third = (points[corner] for corner in self._triangles.T)  # [T, 3]
-        # The far side adds nothing to the outline.
-        faces_us = (np.cross(second - first, third - first) * first).sum(axis=1) < 0
-        triangles = self._triangles[faces_us]
+        triangles = facing_camera(points, self._triangles)
         drawn = draw_mesh(points, triangles, self._camera.focal, self._camera.center, (width, height))
         is_drawn = (drawn.triangle >= 0).astype(np.uint8)
         contours, _ = cv2.findContours(is_drawn, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -254,7 +251,7 @@ def _coarse(matte: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _landmarks_only(person: Person) -> Person:
-    places = LandmarkPlaces(*(values[:NUM_LANDMARKS] for values in person.places))
+    places = person.places.first(NUM_LANDMARKS)
     return replace(person, offsets=person.offsets[:NUM_LANDMARKS], places=places)
 
 

@@ -22,7 +22,8 @@ NO_ZONE, FACE, SKULL, EAR, NECK = range(5)
 _EAR_SIDE, _EAR_Z, _EAR_Y = 6.8, (-3.0, 2.1), (-2.6, 4.2)
 _ABOVE_EARS, _FOREHEAD, _HAIRLINE, _BEHIND = 4.2, 7.5, 8.5, -2.5
 # Nape and throat from the jaw down to where shoulders begin.
-_NAPE, _CHIN, _JAW_FRONT, _JAW_BACK, _NECK_END = -3.0, -9.0, 8.0, 2.0, -12.0
+_NAPE, _CHIN, _JAW_FRONT, _JAW_BACK = -3.0, -9.0, 8.0, 2.0
+NECK_END = -12.0
 # Between handles by zone, and from handles to landmarks; cm.
 _SPACING = {SKULL: 3.0, EAR: 1.0, NECK: 2.5, FACE: 2.5, NO_ZONE: 3.0}
 _FREE = 1.5
@@ -59,7 +60,7 @@ def zones(head: ParametricHead) -> np.ndarray:  # [V] uint8
     zone[is_skin & (_above_jaw(head.neutral) < 0)] = NECK
     zone[is_skin & is_hairy] = SKULL
     zone[is_skin & is_ear] = EAR
-    zone[y < _NECK_END] = NO_ZONE
+    zone[y < NECK_END] = NO_ZONE
     return zone
 
 

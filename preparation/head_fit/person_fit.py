@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parametric_head.landmarks import LandmarkPlaces
+from parametric_head.landmarks import IRISES, LandmarkPlaces
 from parametric_head.model import ParametricHead
+from parametric_head.person import eye_centers
 from preparation.geometry.camera import Camera
 from preparation.geometry.landmark_names import LEFT_BROW, OUTLINE, RIGHT_BROW
 from preparation.geometry.rigid import Poses
@@ -35,7 +36,7 @@ _OFFSET_SIGMA, _HABIT_SIGMA = 0.2, 0.5
 _STEPS, _STEPS_WITHOUT_OFFSETS = 9, 3
 # Standard deviations that an identity weight may move in a step.
 _LONGEST_STEP = 3.0
-_RIGHT_PUPIL, _LEFT_PUPIL = 468, 473
+_LEFT_PUPIL, _RIGHT_PUPIL = (int(iris[0]) for iris in IRISES)
 
 
 class FittedPerson(NamedTuple):
@@ -98,9 +99,7 @@ def fit_person(
 
 def _shapes(head: ParametricHead, places: LandmarkPlaces) -> _Shapes:
     identity = places.of(head.identity).astype(np.float64)
-    eyes = np.stack(
-        [head.identity[:, head.part(name)].mean(axis=1) for name in ("eyeball_left", "eyeball_right")], axis=1
-    )
+    eyes = eye_centers(head, head.identity)  # [K, 2, 3]
     return _Shapes(mean_points(head, places), identity, eyes.astype(np.float64))
 
 

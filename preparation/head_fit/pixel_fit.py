@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from parametric_head.landmarks import NUM_LANDMARKS
 from parametric_head.person import PersonMesh
 from preparation.data_set.images_and_arrays import write_arrays
 from preparation.geometry.camera import Camera
@@ -134,11 +135,11 @@ def _at_landmarks(mesh: PersonMesh, atlas: Atlas, depths: np.ndarray) -> np.ndar
         np.add.at(vertices, atlas.corners[:, corner], depths * atlas.barycentric[:, corner])
         np.add.at(counts, atlas.corners[:, corner], atlas.barycentric[:, corner])
     average = vertices / np.maximum(counts, 1e-6)
-    places = mesh.places
+    places = mesh.places.first(NUM_LANDMARKS)
     known = (counts[places.vertices] > 0) * places.barycentric
     total = known.sum(axis=1)
     mixed = (known * average[places.vertices]).sum(axis=1) / np.maximum(total, 1e-6)
-    return np.where(total > 0.5, mixed, 0.0)[:478]
+    return np.where(total > 0.5, mixed, 0.0)
 
 
 def _row(observed: Observed, row: int) -> Observed:

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parametric_head.landmarks import LOWER_LIDS, LOWER_LIP, NUM_CANONICAL, UPPER_LIDS, UPPER_LIP
+from parametric_head.landmarks import (
+    LOWER_LIDS,
+    LOWER_LIP,
+    MIDDLE_OF_LIDS,
+    NUM_CANONICAL,
+    UPPER_LIDS,
+    UPPER_LIP,
+)
 from parametric_head.person import PersonMesh
 from preparation.geometry.camera import Camera
 from preparation.geometry.landmark_names import (
@@ -34,9 +41,8 @@ REGIONS = {
     "lids": np.union1d(np.union1d(LEFT_EYE, RIGHT_EYE), [*UPPER_LIDS, *LOWER_LIDS]),
     "brows": np.union1d(LEFT_BROW, RIGHT_BROW),
 }
-# Upper and lower, in the middle of the inner lips and of the lids.
+# Upper and lower, in the middle of the inner lips.
 MIDDLE_OF_LIPS = (13, 14)
-_LIDS = {"left": (386, 374), "right": (159, 145)}
 # Head units (0.5 mm): the detector's lips touch.
 _CLOSED_LIPS = 0.0015
 # Of how far an eye is usually open: the detector's lids never meet.
@@ -129,7 +135,7 @@ def lip_and_lid_gaps(
     found = {}
     for name, pair in {
         "lips": MIDDLE_OF_LIPS,
-        **{f"{side}_lids": pair for side, pair in _LIDS.items()},
+        **{f"{side}_lids": pair for side, pair in zip(("left", "right"), MIDDLE_OF_LIDS, strict=True)},
     }.items():
         seen = _gaps(pixels[:, pair], up)
         in_head_units = seen * poses.translations[:, 2] / camera.focal

@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 
-from parametric_head.model import NAME
 from preparation.data_set.images_and_arrays import read_image
 from preparation.head_fit.outline import choose_views
 from preparation.report.head_measures import (
@@ -48,7 +47,7 @@ def head_section(work: Work) -> dict[str, Any]:
 
 
 def _model(work: Work) -> dict[str, str] | None:
-    return work.head_fit and {"name": NAME, "sha256": work.head_fit.head.digest}
+    return work.head_fit and work.head_fit.head.signature
 
 
 def _depth(work: Work) -> dict[str, Any]:

@@ -25,8 +25,7 @@ class OutlineGaps:
     def __init__(self, head: ParametricHead, camera: Camera) -> None:
         self._head, self._camera = head, camera
         self._zone = zones(head)
-        parts = [head.part_names.index(name) for name in ("face", "head_neck")]
-        self._triangles = head.triangles[np.isin(head.triangle_part, parts)]
+        self._triangles = head.triangles_of("face", "head_neck")
         self._gaps: dict[str, list[np.ndarray]] = {name: [] for name in (*_SKIN, "skull")}
         self._is_near: dict[str, list[np.ndarray]] = {name: [] for name in _SKIN}
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from parametric_head.drawing import Drawn, draw_mesh, interpolate
 from parametric_head.landmarks import IRIS_RADIUS
+from parametric_head.mesh import vertex_normals
 from parametric_head.model import ParametricHead
 from parametric_head.person import EYEBALLS
-from parametric_head.surface import vertex_normals
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
+from preparation.head_fit.outline_prior import NECK_END
 from preparation.report.head_measures import camera_angles
 from preparation.segmentation.head_parsing import JAW_LINE
 
@@ -43,8 +44,6 @@ _PUPIL_SIZE = 0.4
 # On the mean head, cm. The ear from where the jaw's line begins at its front: behind, not farther inwards,
 # not farther up than so much.
 _EAR_BEHIND, _EAR_INWARDS, _EAR_UP = 1.5, 0.2, 1.0
-# Where the neck ends and shoulders begin.
-_NECK_END = -12.0
 # Head units between neighbouring pixels: one covers the other.
 _STEP = 0.02
 
@@ -96,7 +95,7 @@ def _drawn(vertices: np.ndarray, head: ParametricHead, camera: Camera, shape: tu
     """Draw the mesh without its shoulders, which are not fitted."""
     drawn = draw_mesh(vertices, head.triangles, camera.focal, camera.center, shape[::-1])
     height = interpolate(drawn, head.triangles, head.neutral[:, 1:2])[..., 0]
-    is_shown = (drawn.triangle >= 0) & (height > _NECK_END)
+    is_shown = (drawn.triangle >= 0) & (height > NECK_END)
     return drawn._replace(
         triangle=np.where(is_shown, drawn.triangle, -1), depth=np.where(is_shown, drawn.depth, np.inf)
     )

@@ -91,7 +91,7 @@ def report_of(tracked: Tracked, camera: Camera, agreement: Agreement, kept: str 
             "frames_left_with_landmark_pose": int(refined.is_rejected.sum()),
         },
         "head": {
-            "model": {"name": NAME, "sha256": head_fit.head.digest},
+            "model": head_fit.head.signature,
             "turned_degrees": {"yaw": list(turned.yaw), "pitch": list(turned.pitch)},
             "verdict": verdict(turned),
             "explained_motion": {"solved": explained_motion(head_fit.mesh, tracked.coefficients, *seen)},

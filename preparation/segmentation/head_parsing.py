@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from parametric_head.drawing import draw_mesh, interpolate
+from parametric_head.mesh import facing_camera
 from parametric_head.model import ParametricHead
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import align, project
@@ -69,8 +70,7 @@ class HeadParser:
 
     def __init__(self, head: ParametricHead, camera: Camera) -> None:
         self._camera = camera
-        parts = [head.part_names.index(name) for name in _PARTS]
-        self._triangles = head.triangles[np.isin(head.triangle_part, parts)]
+        self._triangles = head.triangles_of(*_PARTS)
         y, z = head.neutral[:, 1], head.neutral[:, 2]
         height = y - np.interp(z, JAW_LINE[:, 0], JAW_LINE[:, 1])
         above_brows = y - y[head.landmarks68[17:27]].mean()
@@ -141,9 +141,7 @@ class HeadParser:
         """Draw the mesh, and take the place of what it does not cover from its nearest pixel."""
         face = vertices[self._face].astype(np.float64)
         pixels_per_cm = float(camera.focal * align(self._neutral_face, face).scale / face[:, 2].mean())
-        first, second, third = (vertices[corner] for corner in self._triangles.T)  # [T, 3]
-        # The far side and the inside of the mesh are never seen.
-        seen = self._triangles[(np.cross(second - first, third - first) * first).sum(axis=1) < 0]
+        seen = facing_camera(vertices, self._triangles)
         middle = project(vertices.mean(axis=0), camera.focal, camera.center)[0]
         aside = (abs(np.arange(size[0]) + 0.5 - middle) / pixels_per_cm).astype(np.float32)
         aside = np.broadcast_to(aside, size[::-1])

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from preparation.geometry.camera import Camera
-from preparation.geometry.rigid import Poses, Similarity, align, project, skew
+from preparation.geometry.rigid import Poses, Similarity, align, project
+from utils.so3 import skew
 
 # Shares of the shape's size: how far the detector's mean shape is trusted.
 PRIOR_SIGMA = 0.04

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from parametric_head.person import GAZE_ACROSS, Person, eye_rotation, gaze_axes
+from parametric_head.person import GAZE_ACROSS, Person, gaze_axes
 from parametric_head.surface import spread
 from tests.parametric_head.small_head import small_head, small_landmarks
+from utils.so3 import exp_so3
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +78,14 @@ def test_gaze_turns_the_eyeball_and_keeps_it_round(head, places, name, axis, sig
 
 @pytest.mark.parametrize("side", [0, 1])
 def test_both_eyes_look_out_to_their_own_side(side):
-    gaze = eye_rotation(gaze_axes(side)[0]) @ [0, 0, 1]
+    gaze = exp_so3(gaze_axes(side)[0]) @ [0, 0, 1]
     np.testing.assert_allclose(
         gaze, [np.sin(GAZE_ACROSS) * (1, -1)[side], 0, np.cos(GAZE_ACROSS)], atol=1e-12
     )
 
 
 def test_eye_looks_up_and_down():
-    up, down = (eye_rotation(gaze_axes(0)[k]) @ [0, 0, 1] for k in (2, 3))
+    up, down = (exp_so3(gaze_axes(0)[k]) @ [0, 0, 1] for k in (2, 3))
     assert up[1] > 0.4
     assert down[1] < -0.4
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from parametric_head.mesh import vertex_normals
 from parametric_head.person import Person
-from parametric_head.surface import vertex_normals
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses, exp_so3
 from preparation.report import overlay as overlay_module
