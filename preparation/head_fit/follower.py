@@ -5,6 +5,7 @@ pull beside it. The detector misjudges how far a head is turned, so its landmark
 near the pixels'.
 """
 
+import copy
 from typing import NamedTuple
 
 import cv2
@@ -73,23 +74,24 @@ class Refined(NamedTuple):
 class Follower:
     """Lays frames onto an atlas and follows its texture."""
 
-    def __init__(
-        self, mesh: PersonMesh, atlas: Atlas, camera: Camera, texture: np.ndarray | None = None
-    ) -> None:
-        self.atlas, self.texture = atlas, texture
+    def __init__(self, mesh: PersonMesh, atlas: Atlas, camera: Camera) -> None:
+        self.atlas = atlas
+        # The median one, once there is one.
+        self.texture: np.ndarray | None = None  # [T]
         self._mesh, self._camera = mesh, camera
         self._points = points_of_mesh(mesh)
         self._precision = expression_precision(mesh.head)
         chosen = np.flatnonzero((atlas.rows % _EVERY == 0) & (atlas.columns % _EVERY == 0))
         self._chosen = chosen
         self._slopes = np.ascontiguousarray(atlas.shapes[:, chosen].transpose(1, 2, 0))  # [C, 3, E]
-        self._information = None if texture is None else self._structure()[chosen]
+        self._information: np.ndarray | None = None  # [C, 2, 2]
 
-    def with_texture(self, texture: np.ndarray) -> "Follower":
-        return Follower(self._mesh, self.atlas, self._camera, texture)
-
-    def with_atlas(self, atlas: Atlas) -> "Follower":
-        return Follower(self._mesh, atlas, self._camera, self.texture)
+    def with_texture(self, texture: np.ndarray, atlas: Atlas | None = None) -> "Follower":
+        """Follow this texture; on an atlas that differs from this one in depth only, where one is given."""
+        other = copy.copy(self)
+        other.atlas, other.texture = atlas or self.atlas, texture
+        other._information = other._structure()[self._chosen]
+        return other
 
     def refine(
         self, frame: np.ndarray, fit: Fit, observed: Observed, by_landmarks: Fit | None = None

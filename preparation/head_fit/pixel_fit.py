@@ -78,7 +78,7 @@ def _refine(read_frame, mesh, fit, observed, camera, quiet) -> PixelFit:
     num_frames = len(fit.coefficients)
     sample = np.unique(np.linspace(0, num_frames - 1, min(SAMPLE_FRAMES, num_frames)).round().astype(int))
     atlas = make_atlas(mesh, np.median(fit.coefficients, axis=0))
-    start, by_landmarks = atlas.neutral.copy(), fit
+    by_landmarks = fit
     follower = Follower(mesh, atlas, camera)
     with (
         ThreadPoolExecutor(_NUM_WORKERS) as pool,
@@ -102,21 +102,19 @@ def _refine(read_frame, mesh, fit, observed, camera, quiet) -> PixelFit:
         for number in range(NUM_ROUNDS):
             done = list(pool.map(refine, sample, repeat(fit)))
             fit = _put(fit, sample, done)
-            texture = median_texture(np.stack([one.texture for one in done]))
+            mended = follower.atlas
             if number < NUM_ROUNDS - 1:
-                views = np.stack([one.view for one in done])
                 mended = mend_depth(
-                    follower.atlas,
+                    mended,
                     np.stack([one.flow for one in done]),
                     np.isfinite([one.texture for one in done]),
-                    views,
+                    np.stack([one.view for one in done]),
                 )
-                follower = follower.with_atlas(mended)
-            follower = follower.with_texture(texture)
+            follower = follower.with_texture(median_texture(np.stack([one.texture for one in done])), mended)
         median_flow = float(np.median([one.rigid_flow for one in done]))
         everything = list(pool.map(refine_lightly, range(num_frames), repeat(fit)))
     pixels = TEXEL * camera.focal / float(np.median(fit.poses.translations[:, 2]))
-    depths = _at_landmarks(mesh, follower.atlas, follower.atlas.neutral[:, 2] - start[:, 2])
+    depths = _at_landmarks(mesh, follower.atlas, follower.atlas.neutral[:, 2] - atlas.neutral[:, 2])
     return PixelFit(
         _put(fit, np.arange(num_frames), everything),
         np.array([one.rigid_flow for one in everything]) * pixels,

@@ -46,7 +46,7 @@ def test_only_the_head_is_painted(mesh):
 
 def test_shoulders_are_left_out(mesh, monkeypatch):
     everything = (overlay(mesh) != 128).any(axis=-1)
-    monkeypatch.setattr(overlay_module, "_NECK_END", 0.0)
+    monkeypatch.setattr(overlay_module, "NECK_END", 0.0)
     upper = (overlay(mesh) != 128).any(axis=-1)
     # Upright, and its origin in the middle of the picture.
     assert upper[:120].sum() == everything[:120].sum()
