@@ -7,11 +7,16 @@ which is estimated first; what is left is error. Yaw and pitch are those of the 
 """
 
 import argparse
-import json
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from preparation.geometry.rigid import log_so3, mean_rotation
+from scene.dataset_readers import read_transforms
+from utils.errors import exit_on_user_error
 
 # Printed apart, sides averaged.
 EXPRESSIONS = {
@@ -30,7 +35,7 @@ LEAST_SPREAD = 0.02
 
 def compare_poses(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Errors in degrees of rotations [F, 3, 3] from camera to head, and slopes of yaw and pitch."""
-    between = _nearest_rotation(np.einsum("fij,fkj->ik", found, truth))
+    between = mean_rotation(found @ truth.transpose(0, 2, 1))
     turned = between.T @ found
     errors = turned @ truth.transpose(0, 2, 1)
     angles = _angle(errors)
@@ -58,43 +63,29 @@ def compare_expressions(found: np.ndarray, truth: np.ndarray, names: list[str]) 
     return scores
 
 
-def read(folder: Path) -> tuple[list[str], dict[int, dict[str, Any]]]:
-    """Names of the coefficients, and the frames of a data set by img_id."""
-    document = json.loads((folder / "transforms.json").read_text())
-    return document["exp_names"], {frame["img_id"]: frame for frame in document["frames"]}
-
-
+@exit_on_user_error
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("found", type=Path)
     parser.add_argument("truth", type=Path)
     options = parser.parse_args()
-    names, found = read(options.found)
-    true_names, truth = read(options.truth)
-    ids = sorted(set(found) & set(truth))
-    poses = [
-        np.array([frames[i]["transform_matrix"] for i in ids], np.float64)[:, :3, :3]
-        for frames in (found, truth)
-    ]
+    clips = [read_transforms(folder) for folder in (options.found, options.truth)]
+    frames = [{frame.image_id: frame for frame in clip.frames} for clip in clips]
+    ids = sorted(set(frames[0]) & set(frames[1]))
     print(f"{len(ids)} frames")
+    poses = [np.stack([known[i].camera_to_world[:3, :3] for i in ids]) for known in frames]
     for name, value in compare_poses(*poses).items():
         print(f"  {name:24s} {value:.3f}")
+    names, true_names = (list(clip.expression_names) for clip in clips)
+    found, truth = (np.stack([known[i].expression for i in ids]) for known in frames)
     order = [names.index(name) for name in true_names]
-    coefficients = np.array([found[i]["exp_ori"] for i in ids])[:, order]
-    wanted = np.array([truth[i]["exp_ori"] for i in ids])
     print("correlation of coefficients with the true ones")
-    for region, value in compare_expressions(coefficients, wanted, true_names).items():
+    for region, value in compare_expressions(found[:, order], truth, true_names).items():
         print(f"  {region:24s} {value:.3f}")
 
 
-def _nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    u, _, vt = np.linalg.svd(matrix)
-    return u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-
-
 def _angle(rotations: np.ndarray) -> np.ndarray:
-    cosine = (np.trace(rotations, axis1=-2, axis2=-1) - 1) / 2
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return np.degrees(np.linalg.norm(log_so3(rotations), axis=-1))
 
 
 def _yaw(rotations: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from scene.image_checks import READER_THREADS, decode_image
 from utils.errors import UserError
+from utils.sampling import evenly_spread
 
 # Clips of up to so many frames are looked at whole, longer ones at so many places.
 SHORT_CLIP, PLACES = 500, 96
@@ -56,7 +57,7 @@ def check_clip(clip) -> tuple[str, ...]:
         )
     num = len(clip.frames)
     count = num if num <= SHORT_CLIP else PLACES
-    chosen = np.unique(np.linspace(0, num - 1, count).round().astype(int)).tolist()
+    chosen = evenly_spread(num, count).tolist()
     frames = [clip.frames[i] for i in chosen]
     with ThreadPoolExecutor(READER_THREADS) as pool:
         looks = list(pool.map(lambda frame: _look(clip, frame), frames))

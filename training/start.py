@@ -31,6 +31,7 @@ from training.state import TrainingState
 from utils.checkpoint import find_iteration, load_metadata
 from utils.device import check_free_memory, choose_device, describe
 from utils.errors import UserError
+from utils.sampling import evenly_spread
 from utils.startup import seconds_since_start
 
 # Of the published method.
@@ -232,7 +233,7 @@ def planned(config: TrainConfig, seconds: float, folder: RunFolder) -> TrainConf
 
 def _points_on_surface(frames: FrameDataset, half_side: float, num_points: int, generator) -> Tensor:
     """Points [N, 3] on the inflated outline of a typical frame."""
-    chosen = np.unique(np.linspace(0, len(frames) - 1, STARTING_FRAMES).round().astype(int)).tolist()
+    chosen = evenly_spread(len(frames), STARTING_FRAMES).tolist()
     cameras = [frames.cameras[i] for i in chosen]
     camera = typical_camera(cameras)
     matte = frames[chosen[cameras.index(camera)]].matte

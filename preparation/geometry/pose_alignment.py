@@ -12,6 +12,7 @@ from scipy.optimize import least_squares
 from preparation.geometry.camera import Camera
 from preparation.geometry.head_frame import rebase
 from preparation.geometry.rigid import Poses, Similarity, exp_so3, log_so3, mean_rotation, project
+from utils.sampling import evenly_spread
 
 # Frames that are looked at, spread over the clip.
 _MOST_FRAMES = 100
@@ -33,7 +34,7 @@ class Agreement(NamedTuple):
 
 def compare_poses(first: Poses, second: Poses, points: np.ndarray, camera: Camera) -> Agreement:
     """Find the similarity for which points [P, 3] of the first head frame are seen alike with both poses."""
-    rows = np.unique(np.linspace(0, len(first.rotations) - 1, _MOST_FRAMES).round().astype(int))
+    rows = evenly_spread(len(first.rotations), _MOST_FRAMES)
     change = _align(first.select(rows), second.select(rows), points, camera)
     rebased = rebase(first, change)
     turns = log_so3(rebased.rotations.transpose(0, 2, 1) @ second.rotations)

@@ -20,6 +20,7 @@ from preparation.head_fit.person_fit import fit_person
 from preparation.head_fit.score_map import ScoreMap
 from preparation.tracking.bundle_adjustment import initial_poses
 from utils.progress import Progress
+from utils.sampling import evenly_spread
 
 # A person is found from so many frames spread in time, and so many that turn differently.
 FRAMES_IN_TIME, FRAMES_BY_TURN = 60, 30
@@ -127,6 +128,5 @@ def head_document(fit: HeadFit, camera: Camera, focal_source: str, score_map: Sc
 
 
 def _sample(poses: Poses) -> np.ndarray:
-    num_frames = len(poses.rotations)
-    in_time = np.linspace(0, num_frames - 1, min(FRAMES_IN_TIME, num_frames)).round().astype(int)
+    in_time = evenly_spread(len(poses.rotations), FRAMES_IN_TIME)
     return np.union1d(in_time, choose_views(poses, FRAMES_BY_TURN))

@@ -23,6 +23,7 @@ from preparation.head_fit.head_fit import Fit, HeadFit
 from preparation.tracking.face_texture import median_texture
 from preparation.tracking.poses_from_pixels import ReadFrame
 from utils.progress import Progress
+from utils.sampling import evenly_spread
 
 # Texture and depth are made from so many frames, spread over the clip, in so many rounds.
 SAMPLE_FRAMES, NUM_ROUNDS = 80, 3
@@ -76,7 +77,7 @@ def refine_fit(
 
 def _refine(read_frame, mesh, fit, observed, camera, quiet) -> PixelFit:
     num_frames = len(fit.coefficients)
-    sample = np.unique(np.linspace(0, num_frames - 1, min(SAMPLE_FRAMES, num_frames)).round().astype(int))
+    sample = evenly_spread(num_frames, SAMPLE_FRAMES)
     atlas = make_atlas(mesh, np.median(fit.coefficients, axis=0))
     by_landmarks = fit
     follower = Follower(mesh, atlas, camera)

@@ -29,6 +29,7 @@ from preparation.geometry.landmark_names import (
 from preparation.geometry.rigid import Poses, project
 from preparation.head_fit.score_map import held_out_coefficients
 from preparation.tracking.bundle_adjustment import solve
+from utils.sampling import evenly_spread
 
 # The chin and the edge of the jaw, up to where it no longer follows the mouth.
 _JAW = np.array(
@@ -168,7 +169,7 @@ def depth_tradeoff(
     landmarks, about each one's own median: a constant shift in the picture is what another face would give,
     and with it a clip that turns by 60 degrees looked as mute as one that turns by 7.
     """
-    rows = np.unique(np.linspace(0, len(pixels) - 1, min(len(pixels), _MOST_FRAMES)).round().astype(int))
+    rows = evenly_spread(len(pixels), _MOST_FRAMES)
     observed, poses, shape = pixels[rows][:, STABLE], poses.select(rows), landmarks[STABLE]
     middle = shape[:, 2].mean()
     limit = None

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from preparation.geometry.rigid import Poses, log_so3
+from preparation.head_fit.pixel_fit import PixelFit
 from preparation.report.head_section import head_section
 from preparation.tracking.poses_from_pixels import Refinement
 from preparation.tracking.smoothing import jitter
@@ -55,7 +56,7 @@ def _measures(work: Work) -> dict[str, Any]:
             "mean": float(reprojection.mean()),
             "worst_frame": float(reprojection.mean(axis=1).max()),
         },
-        "photometric_px": _flow(work.refinement),
+        "photometric_px": flow_summary(work.refinement),
         "jitter": {
             "landmarks": _jitter(work.head.poses, work.image_ids),
             "before_smoothing": _jitter(work.refinement.poses, work.image_ids),
@@ -76,7 +77,8 @@ def _measures(work: Work) -> dict[str, Any]:
     return numbers
 
 
-def _flow(refinement: Refinement) -> dict[str, float]:
+def flow_summary(refinement: Refinement | PixelFit) -> dict[str, float]:
+    """What is left of the optical flow, pixels."""
     return {
         "mean": float(refinement.flow.mean()),
         "worst_frame": float(refinement.flow.max()),

@@ -16,6 +16,7 @@ from preparation.geometry.landmark_names import STABLE
 from preparation.geometry.pose_alignment import Agreement
 from preparation.geometry.rigid import Poses
 from preparation.report.head_measures import explained_motion, turned_range, verdict
+from preparation.report.report_json import flow_summary
 from preparation.retracking.tracked import Tracked
 from preparation.tracking.bundle_adjustment import reprojection_errors
 from preparation.tracking.smoothing import runs
@@ -83,13 +84,7 @@ def report_of(tracked: Tracked, camera: Camera, agreement: Agreement, kept: str 
             "pixels": _summary(agreement.pixels),
         },
         "reprojection_px": {"mean": float(errors.mean()), "worst_frame": float(errors.mean(axis=1).max())},
-        "photometric_px": {
-            "mean": float(refined.flow.mean()),
-            "worst_frame": float(refined.flow.max()),
-            "median": refined.median_flow,
-            "mean_with_landmark_poses": refined.landmark_flow,
-            "frames_left_with_landmark_pose": int(refined.is_rejected.sum()),
-        },
+        "photometric_px": flow_summary(refined),
         "head": {
             "model": head_fit.head.signature,
             "turned_degrees": {"yaw": list(turned.yaw), "pitch": list(turned.pitch)},

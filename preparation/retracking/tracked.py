@@ -17,7 +17,7 @@ from preparation.head_fit.finishing import fit_to_mattes, take_over
 from preparation.head_fit.head_fit import Detected, HeadFit, fit_head
 from preparation.head_fit.pixel_fit import PixelFit, refine_fit
 from preparation.models.chosen_networks import Trackers
-from preparation.tracking.clip_checks import MIN_FACE_HEIGHT, MIN_FRAMES, MIN_USABLE
+from preparation.tracking.clip_checks import MIN_FACE_HEIGHT, MIN_FRAMES, MIN_USABLE, face_height
 from preparation.tracking.covered import find_covered
 from preparation.tracking.face_finding import track_faces
 from preparation.tracking.landmarks import LandmarkTrack, drop_blurred
@@ -117,7 +117,7 @@ def _find_faces(clip: Clip, trackers: Trackers, quiet: bool) -> LandmarkTrack:
             f"{clip.root}: the face can be used in {usable} of {total} pictures{counted}; "
             f"expected at least {MIN_USABLE:.0%} of them, and {MIN_FRAMES}"
         )
-    height = float(np.median(np.ptp(track.landmarks[track.kept, :, 1], axis=1)))
+    height = face_height(track)
     if height < MIN_FACE_HEIGHT:
         raise UserError(
             f"{clip.root}: the face is {height:.0f} pixels high; expected at least {MIN_FACE_HEIGHT}"

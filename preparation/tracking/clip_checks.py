@@ -40,12 +40,17 @@ def check_track(track: LandmarkTrack, name: str, seconds: float) -> None:
             f"{name}: the face can be used in {usable} of {total} frames ({faceless} without a face); "
             f"expected at least {MIN_USABLE:.0%}; choose a part by --start and --end"
         )
-    height = float(np.median(np.ptp(track.landmarks[track.kept, :, 1], axis=1)))
+    height = face_height(track)
     if height < MIN_FACE_HEIGHT:
         raise UserError(
             f"{name}: the face is {height:.0f} pixels high; expected at least {MIN_FACE_HEIGHT}, "
             "better 250: film closer or in higher resolution"
         )
+
+
+def face_height(track: LandmarkTrack) -> float:
+    """The usual height of the face, pixels."""
+    return float(np.median(np.ptp(track.landmarks[track.kept, :, 1], axis=1)))
 
 
 def check_motion(

@@ -7,6 +7,7 @@ other frame. Flow alone would also leave out the strongest expressions, which a 
 import numpy as np
 
 from preparation.tracking.shots import normalized
+from utils.sampling import evenly_spread
 
 # Residual flow over the median of the clip. With a hand before the mouth it was 7 to 13 times the median,
 # else up to 2.9, and somewhat above 5 with brows raised high.
@@ -24,7 +25,7 @@ def find_covered(flow: np.ndarray, faces: np.ndarray) -> np.ndarray:  # bool [F]
     if not stands_out.any():
         return stands_out
     others = np.flatnonzero(~stands_out)
-    others = others[np.unique(np.linspace(0, len(others) - 1, SAMPLE).round().astype(int))]
+    others = others[evenly_spread(len(others), SAMPLE)]
     likeness = normalized(faces[stands_out]) @ normalized(faces[others]).T
     stands_out[stands_out] = likeness.max(axis=1) < LIKE_ANOTHER
     return stands_out

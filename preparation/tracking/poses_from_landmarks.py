@@ -19,6 +19,7 @@ from preparation.tracking.bundle_adjustment import (
 )
 from preparation.tracking.landmarks import LandmarkTrack
 from utils.progress import Progress
+from utils.sampling import evenly_spread
 
 # How many frames a person's shape is found from.
 SHAPE_FRAMES = 600
@@ -81,7 +82,7 @@ def find_person(
     which bounds time and memory, and the other poses with that shape.
     """
     num_frames = len(frames)
-    sample = np.unique(np.linspace(0, num_frames - 1, min(SHAPE_FRAMES, num_frames)).round().astype(int))
+    sample = evenly_spread(num_frames, SHAPE_FRAMES)
     sampled = tracked[frames[sample]].astype(np.float64)
     stable = tracked[frames[:, None], STABLE].astype(np.float64)  # [F, S, 3]
     shape = mean_shape(sampled)

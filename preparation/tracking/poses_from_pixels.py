@@ -21,6 +21,7 @@ from preparation.tracking.face_texture import median_texture
 from preparation.tracking.relief import TEXEL, Relief, face_relief, mend_relief
 from preparation.tracking.texture_alignment import Aligned, Aligner
 from utils.progress import Progress
+from utils.sampling import evenly_spread
 
 # Texture and relief are made from so many frames, spread over the clip.
 SAMPLE_FRAMES = 80
@@ -76,7 +77,7 @@ def _refine(
     read_frame: ReadFrame, poses: Poses, landmarks: np.ndarray, camera: Camera, quiet: bool
 ) -> Refinement:
     num_frames = len(poses.rotations)
-    sample = np.unique(np.linspace(0, num_frames - 1, min(SAMPLE_FRAMES, num_frames)).round().astype(int))
+    sample = evenly_spread(num_frames, SAMPLE_FRAMES)
     aligner = Aligner(face_relief(landmarks), camera, float(np.median(poses.translations[:, 2])))
     with (
         ThreadPoolExecutor(_NUM_WORKERS) as pool,
