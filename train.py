@@ -42,7 +42,7 @@ def train(session: Session) -> None:
             session.step.forget()
         state.optimizer.set_learning_rates(iteration)
         head.deforms = iteration > schedule.warm_up
-        head.active_sh_degree = min(iteration // schedule.sh_increase_interval, config.model.sh_degree)
+        head.active_sh_degree = min(iteration // schedule.sh_increase_interval, head.architecture.sh_degree)
 
         view = session.next_view()
         result = session.step(view, state.densifier.observes(iteration))

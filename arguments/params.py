@@ -111,6 +111,12 @@ class ModelParams:
         0, "use only so many frames, spread over the clip; 0 = all", unit="frames", low=0
     )
     check_data: bool = option(True, "refuse mattes and cameras that cannot belong to the pictures")
+    models: Path | None = option(
+        None,
+        "folder of the head model's file, for --scaffold",
+        metavar="DIR",
+        shown="GAUSSIANHEAD_MODELS, else download",
+    )
     only_head: bool = option(False, "hair, face and ears without neck and torso; needs the parsing/ maps")
 
 
@@ -145,6 +151,11 @@ class NetworkParams:
     pose_conditioning: bool = option(
         False,
         "let the deformation see the head pose too, so that the torso follows; not the published method",
+    )
+    scaffold: bool = option(
+        False,
+        "let Gaussians sit on the head model that prepare.py fitted (head.json), in one colour from all sides; "
+        "not the published method",
     )
     num_blendshapes: int = option(
         0,
@@ -222,6 +233,10 @@ class OptimizationParams:
         1e-3, "first learning rate of blendshapes and their weights (--num_blendshapes)", low=0
     )
     blendshape_lr_final: float = option(1e-4, "last learning rate of these", low=0)
+    shape_lr_init: float = option(
+        1e-3, "first learning rate of what a person's shape has that the head model leaves out", low=0
+    )
+    shape_lr_final: float = option(1e-5, "last learning rate of it", low=0)
     triplane_lr_init: float = option(1e-3, "first learning rate of the tri-plane", low=0)
     triplane_lr_final: float = option(1.6e-6, "last learning rate of the tri-plane", low=0)
     triplane_lr_max_steps: int = option(
@@ -244,6 +259,7 @@ class OptimizationParams:
     feature_rest_lr: float = option(
         5e-5, "learning rate of the colour decoder's head for SH degree 1 and up", low=0
     )
+    color_lr: float = option(2.5e-3, "learning rate of the colour that a Gaussian on a scaffold has", low=0)
     scaling_lr: float = option(5e-3, "learning rate of the scales", low=0)
     rotation_lr: float = option(1e-3, "learning rate of the rotations", low=0)
     percent_dense: float = option(
@@ -377,7 +393,7 @@ class RenderParams:
     )
     num_frames: int = option(100, "length of the novel-view swing", unit="frames", low=1)
     max_yaw: float = option(
-        10.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
+        30.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
     )
     fps: float = option(25.0, "frame rate of the videos", unit="frames/s", low=0.1, high=1000)
     is_debug: bool = option(False, "a quick look: a small part of the frames")

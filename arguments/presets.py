@@ -10,6 +10,7 @@ _QUICK: dict[str, object] = {
     "deformation_width": 64,
     "expression_gain": 4.0,
     "pose_conditioning": True,
+    "scaffold": True,
     "num_blendshapes": 16,
     "blendshape_lr_init": 5e-3,
     "blendshape_lr_final": 5e-4,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from scene.cameras import Camera
 from scene.head_model import GaussianHead
+from scene.scaffold_file import pack_scaffold, unpack_scaffold
 from utils.checkpoint import find_iteration, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
@@ -24,6 +25,10 @@ MODEL_FOLDER = "model"
 MOTION = "clip.motion"
 # Most of the file; loaded as float32 again.
 SAVED_AS_HALF = {"gaussians.blendshapes", "triplane.planes"}
+# What is small against the scaffold that it sits on.
+HALF_ON_SCAFFOLD = {
+    f"gaussians.{name}" for name in ("log_scale", "rotation", "tau", "color", "barycentric", "torso_logit")
+}
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,10 @@ def save_avatar(avatar: Avatar, path: Path) -> None:
             **{name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height", "near")},
         },
     }
+    halves = SAVED_AS_HALF | (HALF_ON_SCAFFOLD if avatar.head.scaffold is not None else set())
     tensors = {
-        name: value.half() if name in SAVED_AS_HALF else value
-        for name, value in avatar.head.state_dict().items()
+        name: value.half() if name in halves and value.is_floating_point() else value
+        for name, value in pack_scaffold(avatar.head.state_dict()).items()
     }
     if avatar.motion is not None:
         tensors[MOTION] = avatar.motion
@@ -105,6 +111,7 @@ def load_avatar(
     tensors, metadata = load_checkpoint(path)
     motion = tensors.pop(MOTION, None)
     try:
+        tensors = unpack_scaffold(tensors)
         camera = dict(metadata["camera"])
         camera["world_to_camera"] = torch.tensor(camera["world_to_camera"])
         names = metadata["expression_names"]

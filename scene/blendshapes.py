@@ -36,8 +36,15 @@ class Blendshapes(nn.Module):
             nn.Linear(signal_size, width), nn.SiLU(), nn.Linear(width, num_blendshapes)
         )
 
-    def forward(self, bases: Tensor, signal: Tensor) -> Blend:
-        """Blend the bases [N, B, 14] of all Gaussians."""
-        offsets = torch.einsum("nbc,b->nc", bases, self.weights(signal))  # [N, 14]
+    def forward(self, bases: Tensor, signals: Tensor, is_second: Tensor | None = None) -> Blend:
+        """Blend the bases [N, B, 14] of all Gaussians under one driving signal [D], or under the second of
+        signals [2, D] where `is_second` [N]."""
+        weights = self.weights(signals)
+        if is_second is None:
+            offsets = torch.einsum("nbc,b->nc", bases, weights)  # [N, 14]
+        else:
+            # No index: its gradient is summed one row after the other.
+            chosen = torch.where(is_second[:, None], weights[1], weights[0])
+            offsets = torch.einsum("nbc,nb->nc", bases, chosen)
         xyz, rotation, log_scale, opacity_logit, color = offsets.split(list(OFFSET_SIZES.values()), dim=1)
         return Blend(MOTION_UNIT * xyz, rotation, log_scale, opacity_logit[:, 0], color)

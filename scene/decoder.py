@@ -44,6 +44,13 @@ class HierarchicalDecoder(nn.Module):
                 self.sh_rest_head.weight.zero_()
                 self.sh_rest_head.bias.zero_()
 
+    @torch.no_grad()
+    def add_nothing_(self) -> None:
+        """Start from zero: all that is decoded comes on top of what each Gaussian has."""
+        self.geometry_head.bias[0] = 0
+        self.sh_dc_head.weight.zero_()
+        self.sh_dc_head.bias.zero_()
+
     def forward(self, features: Tensor, directions: Tensor, sh_degree: int) -> Decoded:
         """Decode features [N, C] seen along unit directions [N, 3]; SH up to `sh_degree`, S = (degree +
         1)^2."""

@@ -54,24 +54,28 @@ class DeformationField(nn.Module):
             # Starts as no motion, yet gradients reach every layer.
             nn.init.normal_(head.weight, std=1e-4)
 
-    def forward(self, xyz: Tensor, signal: Tensor) -> Deformation:
-        """Offsets for means [N, 3] under one driving signal [D]. The field learns where points go, not where
-        they are: no gradient flows from the encoding into the means."""
+    def forward(self, xyz: Tensor, signals: Tensor, is_second: Tensor | None = None) -> Deformation:
+        """Offsets for means [N, 3] under one driving signal [D], or under the second of signals [2, D] where
+        `is_second` [N]. The field learns where points go, not where they are: no gradient flows from the
+        encoding into the means."""
         encoding = positional_encoding(xyz.detach(), self.num_frequencies)  # [N, 63]
         hidden = encoding
         for i, layer in enumerate(self.layers):
             if i == 0:
-                hidden = _linear_shared(layer, encoding, signal)
+                hidden = _linear_shared(layer, encoding, signals, is_second)
             elif i == self.rejoin_at:
-                hidden = _linear_shared(layer, torch.cat([hidden, encoding], dim=1), signal)
+                hidden = _linear_shared(layer, torch.cat([hidden, encoding], dim=1), signals, is_second)
             else:
                 hidden = layer(hidden)
             hidden = F.relu(hidden)
         return Deformation(self.xyz_head(hidden), self.rotation_head(hidden), self.log_scale_head(hidden))
 
 
-def _linear_shared(layer: nn.Linear, rows: Tensor, shared: Tensor) -> Tensor:
-    """layer([rows, shared]) where `shared` [D] is the same for all rows: its product is computed once, not N
-    times."""
-    own, common = layer.weight.split([rows.shape[1], shared.shape[0]], dim=1)
-    return F.linear(rows, own, layer.bias + common @ shared)
+def _linear_shared(layer: nn.Linear, rows: Tensor, shared: Tensor, is_second: Tensor | None) -> Tensor:
+    """layer([rows, shared]) where `shared` [D] is the same for all rows, or for many: its product is computed
+    once, not N times."""
+    own, common = layer.weight.split([rows.shape[1], shared.shape[-1]], dim=1)
+    if is_second is None:
+        return F.linear(rows, own, layer.bias + common @ shared)
+    products = F.linear(shared, common, layer.bias)
+    return F.linear(rows, own) + torch.where(is_second[:, None], products[1], products[0])

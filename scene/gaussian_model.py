@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from arguments import NetworkParams
 from scene.blendshapes import OFFSET_SIZE
 from scene.derivation import initial_tau
+from scene.scaffold import Places
 from scene.torso import initial_membership
 from simple_knn._C import distCUDA2
 
@@ -25,6 +26,17 @@ class Start(NamedTuple):
     xyz: Tensor  # [N, 3]
     sizes: NetworkParams
     generator: torch.Generator | None
+    # On a scaffold: where, how large, how turned, how opaque.
+    seated: "Seated | None" = None
+
+
+class Seated(NamedTuple):
+    """How N Gaussians start on a scaffold."""
+
+    places: Places
+    log_scale: Tensor  # [N, 3]
+    rotation: Tensor  # [N, 4]
+    opacity_offset: Tensor  # [N]
 
 
 class RowTensor(NamedTuple):
@@ -33,15 +45,20 @@ class RowTensor(NamedTuple):
     row_shape: Callable[[NetworkParams], tuple[int, ...]]
     first_values: Callable[[Start], Tensor]
     manifold: geoopt.Manifold | None = None
+    is_learned: bool = True
 
 
-def _neighbour_scale(start: Start) -> Tensor:  # [N, 3]
+def _first_scale(start: Start) -> Tensor:  # [N, 3]
     """As wide as the RMS distance to the 3 nearest neighbours."""
+    if start.seated is not None:
+        return start.seated.log_scale
     squared_distance = distCUDA2(start.xyz).clamp_min(1e-10)  # [N]
     return 0.5 * squared_distance.log()[:, None].expand(-1, 3).clone()
 
 
-def _identity_rotation(start: Start) -> Tensor:  # [N, 4]
+def _first_rotation(start: Start) -> Tensor:  # [N, 4]
+    if start.seated is not None:
+        return start.seated.rotation
     rotation = torch.zeros(len(start.xyz), 4)
     rotation[:, 0] = 1
     return rotation
@@ -57,12 +74,26 @@ def _torso_logit(start: Start) -> Tensor:  # [N, 1 or 0]
     return initial_membership(start.xyz)[:, : int(start.sizes.torso_membership)]
 
 
+def _opacity_offset(start: Start) -> Tensor:  # [N]
+    return torch.zeros(len(start.xyz)) if start.seated is None else start.seated.opacity_offset
+
+
+def _triangle(start: Start) -> Tensor:  # [N, 1 or 0]
+    if start.seated is None:
+        return torch.zeros(len(start.xyz), 0, dtype=torch.int32)
+    return start.seated.places.triangle[:, None].int()
+
+
+def _barycentric(start: Start) -> Tensor:  # [N, 3 or 0]
+    return torch.zeros(len(start.xyz), 0) if start.seated is None else start.seated.places.barycentric
+
+
 # In this order random numbers are drawn.
 TENSORS = {
     "xyz": RowTensor(lambda sizes: (3,), lambda start: start.xyz),
-    "log_scale": RowTensor(lambda sizes: (3,), _neighbour_scale),
+    "log_scale": RowTensor(lambda sizes: (3,), _first_scale),
     # A quaternion, wxyz, not normalised.
-    "rotation": RowTensor(lambda sizes: (4,), _identity_rotation),
+    "rotation": RowTensor(lambda sizes: (4,), _first_rotation),
     # K rotations, on (S^3)^K.
     "tau": RowTensor(
         lambda sizes: (sizes.num_derivations, 4),
@@ -70,10 +101,18 @@ TENSORS = {
         geoopt.Sphere(),
     ),
     # Added to the decoded logit of the opacity.
-    "opacity_offset": RowTensor(lambda sizes: (), lambda start: torch.zeros(len(start.xyz))),
+    "opacity_offset": RowTensor(lambda sizes: (), _opacity_offset),
     "blendshapes": RowTensor(lambda sizes: (sizes.num_blendshapes, OFFSET_SIZE), _small_blendshapes),
     # How far a Gaussian belongs to the torso.
     "torso_logit": RowTensor(lambda sizes: (int(sizes.torso_membership),), _torso_logit),
+    # Of its own, added to that of its place and to the decoded one.
+    "color": RowTensor(
+        lambda sizes: (3 * sizes.scaffold,),
+        lambda start: torch.zeros(len(start.xyz), 3 * start.sizes.scaffold),
+    ),
+    # Its place on the scaffold.
+    "triangle": RowTensor(lambda sizes: (int(sizes.scaffold),), _triangle, is_learned=False),
+    "barycentric": RowTensor(lambda sizes: (3 * sizes.scaffold,), _barycentric, is_learned=False),
 }
 
 
@@ -84,7 +123,10 @@ class GaussianModel(nn.Module):
         super().__init__()
         assert tensors.keys() == TENSORS.keys()
         for name, kind in TENSORS.items():
-            setattr(self, name, _parameter(tensors[name], kind.manifold))
+            if kind.is_learned:
+                setattr(self, name, _parameter(tensors[name], kind.manifold))
+            else:
+                self.register_buffer(name, tensors[name])
 
     def __len__(self) -> int:
         return self.xyz.shape[0]
@@ -92,7 +134,8 @@ class GaussianModel(nn.Module):
     @classmethod
     def empty(cls, num_gaussians: int, sizes: NetworkParams) -> "GaussianModel":
         """Zeros of the right shapes, to load a state dict into."""
-        return cls({name: torch.zeros(num_gaussians, *t.row_shape(sizes)) for name, t in TENSORS.items()})
+        tensors = {name: torch.zeros(num_gaussians, *t.row_shape(sizes)) for name, t in TENSORS.items()}
+        return cls(tensors | {"triangle": tensors["triangle"].int()})
 
     @classmethod
     def in_cube(
@@ -108,11 +151,15 @@ class GaussianModel(nn.Module):
 
     @classmethod
     def from_points(
-        cls, xyz: Tensor, sizes: NetworkParams, generator: torch.Generator | None = None
+        cls,
+        xyz: Tensor,
+        sizes: NetworkParams,
+        generator: torch.Generator | None = None,
+        seated: Seated | None = None,
     ) -> "GaussianModel":
-        """Gaussians at given places [N, 3], isotropic, as wide as the RMS distance to the 3 nearest
-        neighbours."""
-        start = Start(xyz, sizes, generator)
+        """Gaussians at given places [N, 3]: seated on a scaffold, else isotropic, as wide as the RMS distance
+        to the 3 nearest neighbours."""
+        start = Start(xyz, sizes, generator, seated)
         return cls({name: tensor.first_values(start) for name, tensor in TENSORS.items()})
 
     def flatten_tau_(self) -> None:
@@ -122,13 +169,20 @@ class GaussianModel(nn.Module):
     @torch.no_grad()
     def gather_rows(self, rows: Tensor) -> dict[str, Tensor]:
         """Copies of all tensors at `rows` [M] (rows may repeat), by parameter name."""
-        return {name: parameter[rows] for name, parameter in self.named_parameters()}
+        return {name: getattr(self, name)[rows] for name in TENSORS}
+
+    @property
+    def places(self) -> Places:
+        """Where they sit on the scaffold."""
+        return Places(self.triangle[:, 0].long(), self.barycentric)
 
     def replace_(self, tensors: dict[str, Tensor]) -> None:
         """Put other rows in place: new parameters of the same kinds, for all names at once."""
         assert tensors.keys() == TENSORS.keys(), "every per-Gaussian tensor must be replaced"
         for name, tensor in tensors.items():
-            setattr(self, name, _parameter(tensor, getattr(getattr(self, name), "manifold", None)))
+            if TENSORS[name].is_learned:
+                tensor = _parameter(tensor, getattr(getattr(self, name), "manifold", None))
+            setattr(self, name, tensor)
 
 
 def _parameter(tensor: Tensor, manifold: geoopt.Manifold | None) -> nn.Parameter:

@@ -4,6 +4,7 @@ canonical Gaussians -> deformation by the expression -> K doppelgangers -> tri-p
 colour. Nothing here knows how splats are drawn, and drawing changes nothing here: `forward` is pure.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -18,6 +19,7 @@ from scene.decoder import HierarchicalDecoder
 from scene.deformation import DeformationField
 from scene.derivation import derive
 from scene.gaussian_model import GaussianModel
+from scene.scaffold import Scaffold, Seats
 from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.triplane import TriPlane
 from scene.views import Drive
@@ -39,6 +41,10 @@ POSE_CODE_SIZE = 12
 _OF_THE_CLIP = ("expression_size", "half_side", "sh_degree")
 # A talking head turns and moves by about 0.1 (radians, world units).
 POSE_GAIN = 10.0
+# Of the scene extent; a Gaussian on a scaffold is no larger.
+LARGEST_ON_SCAFFOLD = 0.05
+LEAST_OPACITY = 0.5
+SHAPE_DEPTH, SHAPE_WIDTH, SHAPE_FREQUENCIES = 2, 32, 6
 
 
 class GaussianHead(nn.Module):
@@ -46,7 +52,11 @@ class GaussianHead(nn.Module):
     the model."""
 
     def __init__(
-        self, architecture: Architecture, gaussians: GaussianModel, generator: torch.Generator | None = None
+        self,
+        architecture: Architecture,
+        gaussians: GaussianModel,
+        generator: torch.Generator | None = None,
+        scaffold: Scaffold | None = None,
     ) -> None:
         super().__init__()
         self.architecture = a = architecture
@@ -59,6 +69,7 @@ class GaussianHead(nn.Module):
         self.register_buffer("mean_pose", torch.eye(4)[:3])  # [3, 4] world-to-camera; of the training frames
         if a.torso_prediction:
             self.register_buffer("torso_map", torch.zeros(7, 6))  # see scene/torso.py
+            self.register_buffer("known_poses", torch.tensor([[-1.0], [1.0]]).expand(2, 6) * 1e3)
         signal_size = a.expression_size + POSE_CODE_SIZE * (a.pose_conditioning + a.torso_tracking)
         self.deformation = DeformationField(
             signal_size, a.deformation_depth, a.deformation_width, a.position_frequencies
@@ -69,49 +80,95 @@ class GaussianHead(nn.Module):
             a.triplane_channels, a.decoder_width, a.geometry_features, a.sh_degree
         )
         self.blendshapes = Blendshapes(signal_size, a.num_blendshapes) if a.num_blendshapes else None
+        self.scaffold = scaffold
+        if scaffold is not None:
+            self.shape = DeformationField(0, SHAPE_DEPTH, SHAPE_WIDTH, SHAPE_FREQUENCIES)
+            # Least and most of each number of the driving signal in the clip: what is learned stays there.
+            self.register_buffer("known_signals", torch.zeros(2, signal_size))
+            self.decoder.add_nothing_()
 
-    def forward(self, camera: Camera, drive: Drive) -> Splats:
+    def forward(self, camera: Camera, drive: Drive | Tensor) -> Splats:
         """The splats of a driven head as seen from `camera` (colour and opacity hold for this view).
 
-        What a model has no part for is ignored: `head_pose` and `torso` by most.
+        An expression [E] alone will do for a drive. What a model has no part for is ignored: `head_pose` and
+        `torso` by most.
         """
-        drive = self._known(drive)
-        gaussians = self.gaussians
+        drive = self._known(Drive(drive) if isinstance(drive, Tensor) else drive)
+        gaussians, a = self.gaussians, self.architecture
         xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
-        opacity_offset, blend = gaussians.opacity_offset, None
+        seat = None if self.scaffold is None else self.scaffold.seats(gaussians.places)
+        if seat is not None:
+            # Of the person's shape, what the head model leaves out: smooth, where single Gaussians are not.
+            xyz = xyz + seat.reach * torch.tanh(self.shape(xyz, xyz.new_zeros(0)).xyz / seat.reach)
+        blend = None
         if self.deforms:
-            signal = self._signal(drive)  # [D]
-            signal = signal if drive.noise is None else signal + drive.noise
-            offsets = [self.deformation(xyz, signal)]
+            signals, is_second = self._signals(drive, seat)
+            offsets = [self.deformation(xyz, signals, is_second)]
             if self.blendshapes is not None:
-                blend = self.blendshapes(gaussians.blendshapes, signal)
-                opacity_offset = opacity_offset + blend.opacity_logit
+                blend = self.blendshapes(gaussians.blendshapes, signals, is_second)
                 offsets.append(blend)
+            shift = sum(offset.xyz for offset in offsets)
+            xyz = xyz + (shift if seat is None else seat.reach * torch.tanh(shift / seat.reach))
             for offset in offsets:
-                xyz, rotation, log_scale = (
-                    xyz + offset.xyz,
-                    rotation + offset.rotation,
-                    log_scale + offset.log_scale,
-                )
-        tau = F.normalize(gaussians.tau, dim=-1) if self.architecture.flat_tau else gaussians.tau
+                rotation, log_scale = rotation + offset.rotation, log_scale + offset.log_scale
+        tau = F.normalize(gaussians.tau, dim=-1) if a.flat_tau else gaussians.tau
         features = self.triplane(derive(xyz, tau))  # [N, C]
-        if self.architecture.torso_membership and drive.head_pose is not None:
+        if seat is not None:
+            motion = self.scaffold.motion(gaussians.places, drive.expression)
+            xyz, rotation, log_scale = motion.carry(xyz, rotation, log_scale)
+        if a.torso_membership and drive.head_pose is not None:
             motion = torso_motion(drive.head_pose, self.mean_pose, drive.torso)
             membership = torch.sigmoid(gaussians.torso_logit)
+            if seat is not None:
+                membership = membership * ~seat.is_of_head[:, None]
             xyz, rotation = follow_torso(xyz, rotation, membership, motion)
         directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
+        if seat is not None:
+            # A clip that hardly turns says nothing about them.
+            directions = torch.zeros_like(directions)
         decoded = self.decoder(features, directions, self.active_sh_degree)
+        opacity_logit, sh = decoded.opacity_logit, decoded.sh
+        if blend is not None:
+            opacity_logit, sh = opacity_logit + blend.opacity_logit, _with_dc_offset(sh, blend.color)
+        if seat is not None:
+            # Where nobody looked, nothing is learned.
+            opacity_logit = seat.seen * opacity_logit
+            sh = _with_dc_offset(seat.seen[:, None, None] * _with_dc_offset(sh, gaussians.color), seat.color)
+        opacities = torch.sigmoid(opacity_logit + gaussians.opacity_offset)
+        if seat is not None:
+            # Nothing shines through a head.
+            least = LEAST_OPACITY * seat.is_of_head
+            opacities = least + (1 - least) * opacities
         return Splats(
             means=xyz,
-            opacities=torch.sigmoid(decoded.opacity_logit + opacity_offset),
+            opacities=opacities,
             scales=log_scale.exp(),
             rotations=F.normalize(rotation, dim=1),
-            sh=decoded.sh if blend is None else _with_dc_offset(decoded.sh, blend.color),
+            sh=sh,
         )
+
+    @torch.no_grad()
+    def confine_(self) -> None:
+        """Bring Gaussians back to within the limits of their places on the scaffold, if there is one."""
+        if self.scaffold is not None:
+            gaussians = self.gaussians
+            gaussians.xyz.copy_(self.scaffold.confined(gaussians.places, gaussians.xyz))
+            gaussians.log_scale.clamp_(max=math.log(self.architecture.half_side * LARGEST_ON_SCAFFOLD))
 
     def driving_signal(self, drive: Drive) -> Tensor:
         """What moves the Gaussians, without noise: [D]."""
         return self._signal(self._known(drive))
+
+    def _signals(self, drive: Drive, seat: Seats | None) -> tuple[Tensor, Tensor | None]:
+        """The driving signal [D]; on a scaffold as far as the clip knows it, [2, D]: with the poses and
+        without, and whose Gaussians [N] the second one is."""
+        signal = self._signal(drive)
+        if seat is None:
+            return signal if drive.noise is None else signal + drive.noise, None
+        signal = signal.clamp(*self.known_signals)
+        signal = signal if drive.noise is None else signal + drive.noise
+        is_expression = torch.arange(len(signal), device=signal.device) < self.architecture.expression_size
+        return torch.stack([signal, signal * is_expression]), seat.is_of_head
 
     def _signal(self, drive: Drive) -> Tensor:
         """No coefficient is divided by its spread: many hardly vary."""
@@ -127,7 +184,7 @@ class GaussianHead(nn.Module):
         """The drive with the torso as far as this model uses it: given, else predicted, else None."""
         torso = drive.torso if self.architecture.torso_tracking else None
         if drive.torso is None and drive.head_pose is not None and self.architecture.torso_prediction:
-            torso = predicted_torso(drive.head_pose, self.mean_pose, self.torso_map)
+            torso = predicted_torso(drive.head_pose, self.mean_pose, self.torso_map, self.known_poses)
         return drive._replace(torso=torso)
 
     @staticmethod
@@ -150,8 +207,16 @@ class GaussianHead(nn.Module):
         """Build a head from `state_dict()` and `metadata()`."""
         architecture = Architecture(**metadata["architecture"])
         gaussians = GaussianModel.empty(len(state["gaussians.xyz"]), architecture)
-        head = cls(architecture, gaussians)
-        head.load_state_dict(state)
+        scaffold = None
+        if architecture.scaffold:
+            prefix = "scaffold."
+            of_scaffold = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+            scaffold = Scaffold.of_state(of_scaffold)
+        head = cls(architecture, gaussians, scaffold=scaffold)
+        # Files of before there were scaffolds lack them.
+        empty = {f"gaussians.{name}": value for name, value in gaussians.state_dict().items()}
+        state = {name: value for name, value in empty.items() if not value.numel()} | state
+        head.load_state_dict(state)  # halves become floats
         head.active_sh_degree = metadata["active_sh_degree"]
         head.deforms = metadata["deforms"]
         return head

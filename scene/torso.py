@@ -52,7 +52,7 @@ def fit_torso_map(head_poses: Tensor, mean_pose: Tensor, torsos: Tensor) -> Tens
     Rows: rotation and translation of the head against `mean_pose` [3, 4], and a constant; columns: those of
     the torso.
     """
-    x, y = _head_motion(head_poses, mean_pose).double(), motion_vector(torsos).double()  # [F, 6]
+    x, y = head_motion(head_poses, mean_pose).double(), motion_vector(torsos).double()  # [F, 6]
     centre, spread = x.mean(dim=0), x.std(dim=0).clamp_min(1e-9)
     z = (x - centre) / spread
     identity = torch.eye(6, dtype=z.dtype, device=z.device)
@@ -60,12 +60,24 @@ def fit_torso_map(head_poses: Tensor, mean_pose: Tensor, torsos: Tensor) -> Tens
     return torch.cat([slopes, (y.mean(dim=0) - centre @ slopes)[None]]).to(mean_pose.dtype)
 
 
-def predicted_torso(head_pose: Tensor, mean_pose: Tensor, torso_map: Tensor) -> Tensor:
-    """The torso's motion [4, 4] that `torso_map` [7, 6] expects of a head pose [3 or 4, 4]."""
-    return motion_matrix(_head_motion(head_pose, mean_pose) @ torso_map[:6] + torso_map[6])
+def predicted_torso(
+    head_pose: Tensor, mean_pose: Tensor, torso_map: Tensor, known: Tensor | None = None
+) -> Tensor:
+    """The torso's motion [4, 4] that `torso_map` [7, 6] expects of a head pose [3 or 4, 4].
+
+    As far beyond the `known` range [2, 6] of `head_motion` as that is wide, and farther, the torso is where it
+    is on average: who looks aside does not walk around.
+    """
+    motion = head_motion(head_pose, mean_pose)
+    if known is not None:
+        half = (0.5 * (known[1] - known[0])).clamp_min(1e-6)
+        beyond = ((motion - motion.clamp(*known)) / half).square().sum()
+        motion = torch.exp(-beyond) * motion
+    return motion_matrix(motion @ torso_map[:6] + torso_map[6])
 
 
-def _head_motion(head_poses: Tensor, mean_pose: Tensor) -> Tensor:  # [..., 6]
+def head_motion(head_poses: Tensor, mean_pose: Tensor) -> Tensor:
+    """Rotation and translation [..., 6] of head poses [..., 3 or 4, 4] against a mean one [3, 4]."""
     turn = head_poses[..., :3, :3] @ mean_pose[:, :3].T
     shift = head_poses[..., :3, 3] - mean_pose[:, 3]
     return motion_vector(torch.cat([turn, shift[..., None]], dim=-1))

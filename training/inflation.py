@@ -72,6 +72,20 @@ class Balloon:
         rows, columns = torch.from_numpy(rows), torch.from_numpy(columns)
         return self.to_world(columns + random[:, 0], rows + random[:, 1], depth)
 
+    def mesh(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The front as a mesh over the middles of the cells `wanted` [h, w]: vertices [V, 3], triangles [T, 3] whose
+        normals look at the camera."""
+        rows, columns = np.nonzero(wanted)
+        number = np.full(wanted.shape, -1)
+        number[rows, columns] = np.arange(len(rows))
+        depth = torch.from_numpy(self.height[rows, columns])
+        vertices = self.to_world(torch.from_numpy(columns + 0.5), torch.from_numpy(rows + 0.5), depth)
+        upper, lower = number[:-1], number[1:]
+        corners = upper[:, :-1], lower[:, :-1], lower[:, 1:], upper[:, 1:]
+        first, second = np.stack(corners[:3], axis=-1), np.stack([corners[i] for i in (0, 2, 3)], axis=-1)
+        triangles = np.concatenate([first.reshape(-1, 3), second.reshape(-1, 3)])
+        return vertices.numpy(), triangles[(triangles >= 0).all(axis=1)]
+
     def volume(self) -> Tensor:
         """Points [N, 3] float64 that fill it, back half and all, a cell apart across and LAYERS deep."""
         rows, columns = np.nonzero(self.inside)

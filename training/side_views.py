@@ -20,6 +20,8 @@ NUM_VIEWS = 32
 MAX_YAW, MAX_PITCH = 30.0, 8.0
 # How far the guess may be off, in pixels at a width of 512.
 MARGIN = 14
+# With a head model it is no guess; of the person these points fill the outline.
+MARGIN_ON_SCAFFOLD, MAX_YAW_ON_SCAFFOLD = 8, 50.0
 # Points make an outline in a raster of so many pixels, at a width of 512.
 COARSE = 4
 
@@ -30,13 +32,21 @@ class SideViews:
     Raises ValueError where the matte [H, W] of `camera` is empty.
     """
 
-    def __init__(self, camera: Camera, matte: Tensor, generator: torch.Generator | None = None) -> None:
-        points = Balloon(camera, matte).volume()  # [N, 3]
+    def __init__(
+        self,
+        camera: Camera,
+        matte: Tensor,
+        generator: torch.Generator | None = None,
+        points: Tensor | None = None,
+    ) -> None:
+        margin, max_yaw = (MARGIN, MAX_YAW) if points is None else (MARGIN_ON_SCAFFOLD, MAX_YAW_ON_SCAFFOLD)
+        if points is None:
+            points = Balloon(camera, matte).volume()  # [N, 3]
         angles = torch.rand(NUM_VIEWS, 2, generator=generator, dtype=torch.float64) * 2 - 1
-        angles *= torch.tensor([MAX_YAW, MAX_PITCH], dtype=torch.float64) * math.pi / 180
+        angles *= torch.tensor([max_yaw, MAX_PITCH], dtype=torch.float64) * math.pi / 180
         pose = camera.world_to_camera.cpu().double()
         self.poses = torch.stack([pose @ _turn(yaw, pitch) for yaw, pitch in angles.tolist()]).float()
-        self.outside = torch.stack([_outside(points, camera, p.double()) for p in self.poses])
+        self.outside = torch.stack([_outside(points, camera, p.double(), margin) for p in self.poses])
         self.poses = self.poses.to(camera.world_to_camera.device)
         self.outside = self.outside.to(self.poses.device)
 
@@ -56,7 +66,7 @@ def _turn(yaw: float, pitch: float) -> Tensor:  # [4, 4], in the world
     return (about_x @ about_y).double()
 
 
-def _outside(points: Tensor, camera: Camera, pose: Tensor) -> Tensor:  # bool [H, W]
+def _outside(points: Tensor, camera: Camera, pose: Tensor, margin: float) -> Tensor:  # bool [H, W]
     """The complement of the points' outline, closed and widened by MARGIN."""
     pixel = COARSE * camera.width / 512
     width, height = math.ceil(camera.width / pixel), math.ceil(camera.height / pixel)
@@ -66,6 +76,6 @@ def _outside(points: Tensor, camera: Camera, pose: Tensor) -> Tensor:  # bool [H
     is_seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     outline = torch.zeros(height, width)
     outline[v[is_seen], u[is_seen]] = 1
-    reach = round(MARGIN / COARSE)
+    reach = round(margin / COARSE)
     outline = F.max_pool2d(outline[None, None], 2 * reach + 1, stride=1, padding=reach)
     return F.interpolate(outline, (camera.height, camera.width), mode="nearest")[0, 0] < 0.5

@@ -19,11 +19,14 @@ from scene.dataset_readers import Clip, read_clip, split_clip
 from scene.gaussian_model import GaussianModel
 from scene.head_model import Architecture, GaussianHead
 from scene.optimization import schedules
-from scene.torso import fit_torso_map, nearest_rigid
+from scene.torso import fit_torso_map, head_motion, nearest_rigid
 from training import planning
 from training.augmentation import Augmentation
 from training.inflation import points_on_surface
 from training.loss import TrainingLoss
+from training.on_scaffold.build import Start as ScaffoldStart
+from training.on_scaffold.build import start_on_scaffold
+from training.on_scaffold.fitted_head import find_fitted_head
 from training.run_folder import RunFolder
 from training.session import Session, TrainingData
 from training.side_views import SideViews
@@ -54,13 +57,14 @@ def begin(config: TrainConfig) -> Session:
     check_free_memory(device)
     torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
 
+    on_scaffold, without = scaffold_start(config, data, checkpoint)
     if checkpoint is None:
-        state = fresh_state(config, data, device)
+        state = fresh_state(config, data, device, on_scaffold)
     else:
         state = TrainingState.load(checkpoint, config, len(data.train), device)
-    augmentation = augmentation_for(config, data, state.head)
+    augmentation = augmentation_for(config, data, state.head, on_scaffold)
     folder = RunFolder(config)
-    for note in (*config.notes, *data.clip.notes, loss.notice, *described(config, data, device)):
+    for note in (*config.notes, *data.clip.notes, without, loss.notice, *described(config, data, device)):
         if note:
             folder.log(note)
     can_capture = can_be_captured(config, device)
@@ -114,27 +118,67 @@ def open_data(config: TrainConfig, device: torch.device, checkpoint: Path | None
     return TrainingData(clip, split, background, frames(split.train), frames)
 
 
-def fresh_state(config: TrainConfig, data: TrainingData, device: torch.device) -> TrainingState:
+def scaffold_start(
+    config: TrainConfig, data: TrainingData, checkpoint: Path | None
+) -> tuple[ScaffoldStart | None, str]:
+    """The head model fitted to the clip, and where Gaussians start on it; else None, and why.
+
+    Who names --scaffold, or goes on with a run on one, insists on it: raises UserError.
+    """
+    m, clip = config.model, data.clip
+    is_wanted, insists = config.network.scaffold, "scaffold" in config.given
+    if checkpoint is not None:
+        head = load_metadata(checkpoint).get("head", {})
+        is_wanted = insists = head.get("architecture", {}).get("scaffold", False)
+    if not is_wanted:
+        return None, ""
+    try:
+        fitted = find_fitted_head(clip.root, clip.expression_names, m.models, config.run.quiet)
+        return start_on_scaffold(fitted, data.train, config.start.initial_gaussians, config.run.seed), ""
+    except UserError as error:
+        if insists:
+            raise
+        return None, f"without a head model, so that side views will fray: {error}"
+    except ValueError as error:
+        raise UserError(f"--scaffold: {error}; look at mask/") from None
+
+
+def fresh_state(
+    config: TrainConfig,
+    data: TrainingData,
+    device: torch.device,
+    on_scaffold: ScaffoldStart | None = None,
+) -> TrainingState:
     """First Gaussians, networks at their start; a function of the seed."""
-    architecture = architecture_for(config, data.clip, data.train.cameras)
+    architecture = architecture_for(config, data.clip, data.train.cameras, on_scaffold is not None)
     # The layers of torch.nn draw from the global generator.
     torch.manual_seed(config.run.seed)
     generator = torch.Generator().manual_seed(config.run.seed)
     num, half_side = config.start.initial_gaussians, architecture.half_side
-    if config.start.start_on_surface:
+    scaffold = None if on_scaffold is None else on_scaffold.scaffold
+    if on_scaffold is not None:
+        gaussians = GaussianModel.from_points(on_scaffold.xyz, architecture, generator, on_scaffold.seated)
+    elif config.start.start_on_surface:
         points = _points_on_surface(data.train, half_side, num, generator)
         gaussians = GaussianModel.from_points(points, architecture, generator)
     else:
         gaussians = GaussianModel.in_cube(num, half_side, architecture, generator)
-    head = GaussianHead(architecture, gaussians, generator).to(device)
+    head = GaussianHead(architecture, gaussians, generator, scaffold).to(device)
     poses = torch.stack([camera.world_to_camera[:3] for camera in data.train.cameras])  # [F, 3, 4]
     head.mean_pose.copy_(nearest_rigid(poses.mean(dim=0)))
     if architecture.torso_prediction:
         head.torso_map.copy_(fit_torso_map(poses, head.mean_pose, torch.stack(data.train.torsos)))
+        motions = head_motion(poses, head.mean_pose)
+        head.known_poses.copy_(torch.stack([motions.amin(dim=0), motions.amax(dim=0)]))
+    if scaffold is not None:
+        signals = torch.stack([head.driving_signal(drive) for drive in data.train.drives])
+        head.known_signals.copy_(torch.stack([signals.amin(dim=0), signals.amax(dim=0)]))
     return TrainingState.around(head, config, len(data.train), generator)
 
 
-def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera]) -> Architecture:
+def architecture_for(
+    config: TrainConfig, clip: Clip, cameras: Sequence[Camera], has_scaffold: bool = False
+) -> Architecture:
     """Sizes of the head for a clip; the cube is no larger than what the cameras see at the origin.
 
     Raises UserError where the options ask for what the clip does not have.
@@ -147,18 +191,25 @@ def architecture_for(config: TrainConfig, clip: Clip, cameras: Sequence[Camera])
             "add it by: python prepare.py --torso-only " + str(clip.root)
         )
     predicts_torso = wants_torso_prediction(config) and has_torso
-    distance = float(np.median([float(camera.center.norm()) for camera in cameras]))
-    width_in_view = distance * cameras[0].width / cameras[0].fx  # world units
     options = asdict(network) | {
         "torso_tracking": network.torso_tracking or predicts_torso,
         "torso_prediction": predicts_torso,
+        "scaffold": has_scaffold,
     }
     return Architecture(
         **options,
         expression_size=len(clip.frames[0].expression),
-        half_side=0.5 * min(MAX_CUBE_SIDE, VIEW_FRACTION * width_in_view),
-        sh_degree=config.model.sh_degree,
+        half_side=cube_half_side(cameras),
+        # On a scaffold a colour looks the same from everywhere.
+        sh_degree=0 if has_scaffold else config.model.sh_degree,
     )
+
+
+def cube_half_side(cameras: Sequence[Camera]) -> float:
+    """Half the side of the cube that holds the head, world units."""
+    distance = float(np.median([float(camera.center.norm()) for camera in cameras]))
+    width_in_view = distance * cameras[0].width / cameras[0].fx  # world units
+    return 0.5 * min(MAX_CUBE_SIDE, VIEW_FRACTION * width_in_view)
 
 
 def wants_torso_prediction(config: TrainConfig) -> bool:
@@ -166,7 +217,9 @@ def wants_torso_prediction(config: TrainConfig) -> bool:
     return config.network.torso_prediction and not config.model.only_head
 
 
-def augmentation_for(config: TrainConfig, data: TrainingData, head: GaussianHead) -> Augmentation:
+def augmentation_for(
+    config: TrainConfig, data: TrainingData, head: GaussianHead, on_scaffold: ScaffoldStart | None = None
+) -> Augmentation:
     """What becomes of every training frame, as the options ask for it."""
     p = config.optimization
     return Augmentation(
@@ -174,17 +227,18 @@ def augmentation_for(config: TrainConfig, data: TrainingData, head: GaussianHead
         random_background=p.random_background,
         noise=p.expression_noise,
         signal_spread=signal_spread(head, data.train) if p.expression_noise else None,
-        side_views=side_views_of(data.train, config.run.seed) if p.lambda_outside else None,
+        side_views=side_views_of(data.train, config.run.seed, on_scaffold) if p.lambda_outside else None,
     )
 
 
-def side_views_of(frames: FrameDataset, seed: int) -> SideViews:
+def side_views_of(frames: FrameDataset, seed: int, on_scaffold: ScaffoldStart | None = None) -> SideViews:
     """Views from cameras beside those of the clip. Raises UserError where the matte of its typical frame is
     empty."""
     camera = typical_camera(frames.cameras)
     frame = frames[frames.cameras.index(camera)]
     try:
-        return SideViews(camera, frame.matte, torch.Generator().manual_seed(seed))
+        points = None if on_scaffold is None else on_scaffold.volume
+        return SideViews(camera, frame.matte, torch.Generator().manual_seed(seed), points)
     except ValueError as error:
         raise UserError(f"--lambda_outside: frame {frame.image_id}: {error}; look at mask/") from None
 

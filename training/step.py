@@ -42,4 +42,5 @@ class TrainingStep:
         if observes:
             densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)
         self.state.optimizer.step()
+        head.confine_()
         return StepResult(loss.detach(), drawn.image.detach())

@@ -41,12 +41,13 @@ def quaternion_multiply(first: Tensor, second: Tensor) -> Tensor:
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """Turn a rotation matrix [3, 3] of less than 180 degrees into a unit quaternion [4] (wxyz, w > 0)."""
-    w = 0.5 * (1 + matrix.diagonal().sum()).clamp_min(1e-12).sqrt()
-    x = matrix[2, 1] - matrix[1, 2]
-    y = matrix[0, 2] - matrix[2, 0]
-    z = matrix[1, 0] - matrix[0, 1]
-    return torch.cat([w[None], torch.stack((x, y, z)) / (4 * w)])
+    """Turn rotation matrices [..., 3, 3] of less than 180 degrees into unit quaternions [..., 4] (wxyz, w >
+    0)."""
+    w = 0.5 * (1 + matrix.diagonal(dim1=-2, dim2=-1).sum(dim=-1)).clamp_min(1e-12).sqrt()
+    x = matrix[..., 2, 1] - matrix[..., 1, 2]
+    y = matrix[..., 0, 2] - matrix[..., 2, 0]
+    z = matrix[..., 1, 0] - matrix[..., 0, 1]
+    return torch.stack([w, x / (4 * w), y / (4 * w), z / (4 * w)], dim=-1)
 
 
 def rigid_motion(vector: Tensor) -> Tensor:

@@ -20,9 +20,10 @@ from parametric_head.mesh import facing_camera
 from parametric_head.model import ParametricHead
 from parametric_head.person import Person
 from parametric_head.surface import spread
+from parametric_head.zones import FACE, NECK, NO_ZONE, SKULL, zones
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
-from preparation.head_fit.outline_prior import FACE, NECK, NO_ZONE, SKULL, Modes, joined, outline_modes, zones
+from preparation.head_fit.outline_prior import Modes, joined, outline_modes
 from utils.progress import Progress
 
 _ROUNDS = 3

@@ -15,15 +15,8 @@ from scipy.spatial.distance import cdist
 from parametric_head.landmarks import NUM_CANONICAL, NUM_LANDMARKS, LandmarkPlaces
 from parametric_head.model import ParametricHead
 from parametric_head.surface import spread
+from parametric_head.zones import EAR, FACE, FOREHEAD, NECK, NO_ZONE, SKULL, above_jaw, zones
 
-# Zones of the skin.
-NO_ZONE, FACE, SKULL, EAR, NECK = range(5)
-# Places on the mean head, cm: an ear's box; hair grows above the ears, above the forehead and behind.
-_EAR_SIDE, _EAR_Z, _EAR_Y = 6.8, (-3.0, 2.1), (-2.6, 4.2)
-_ABOVE_EARS, _FOREHEAD, _HAIRLINE, _BEHIND = 4.2, 7.5, 8.5, -2.5
-# Nape and throat from the jaw down to where shoulders begin.
-_NAPE, _CHIN, _JAW_FRONT, _JAW_BACK = -3.0, -9.0, 8.0, 2.0
-NECK_END = -12.0
 # Between handles by zone, and from handles to landmarks; cm.
 _SPACING = {SKULL: 3.0, EAR: 1.0, NECK: 2.5, FACE: 2.5, NO_ZONE: 3.0}
 _FREE = 1.5
@@ -46,22 +39,6 @@ class Modes(NamedTuple):
     handles: LandmarkPlaces  # M places
     at_handles: np.ndarray  # [C, M, 3] cm
     at_vertices: np.ndarray  # [C, V, 3] float32 cm
-
-
-def zones(head: ParametricHead) -> np.ndarray:  # [V] uint8
-    """Tell skull, ears, neck and face apart, by place on the mean head."""
-    x, y, z = head.neutral.T
-    zone = np.full(len(x), NO_ZONE, np.uint8)
-    for name in ("face", "head_neck"):
-        zone[head.part(name)] = FACE
-    is_ear = (abs(x) > _EAR_SIDE) & _between(z, _EAR_Z) & _between(y, _EAR_Y)
-    is_hairy = (y > np.where(z > _FOREHEAD, _HAIRLINE, _ABOVE_EARS)) | ((z < _BEHIND) & (y > _NAPE))
-    is_skin = zone == FACE
-    zone[is_skin & (_above_jaw(head.neutral) < 0)] = NECK
-    zone[is_skin & is_hairy] = SKULL
-    zone[is_skin & is_ear] = EAR
-    zone[y < NECK_END] = NO_ZONE
-    return zone
 
 
 def outline_modes(head: ParametricHead, places: LandmarkPlaces) -> Modes:
@@ -95,7 +72,7 @@ def _handles(head: ParametricHead, places: LandmarkPlaces, zone: np.ndarray) -> 
     landmarks = cKDTree(places.of(points)[:NUM_CANONICAL])
     is_free = (landmarks.query(points[skin])[0] > _FREE) & (points[skin, 0] > -1e-3)
     # Landmarks surround the inside of nostrils and lips.
-    is_free &= (zone[skin] != FACE) | (points[skin, 2] < _FOREHEAD)
+    is_free &= (zone[skin] != FACE) | (points[skin, 2] < FOREHEAD)
     free = skin[is_free]
     spacing = np.array([_SPACING[index] for index in range(len(_SPACING))])[zone[free]]
     # In units of the spacing that is wanted there.
@@ -135,7 +112,7 @@ def _covariance(
 
 def _remainder(points: np.ndarray, zone: np.ndarray, mirror: int) -> np.ndarray:  # [N, N] cm^2
     """Covariance along an axis of what is smooth; mirror: -1 where the other side moves the other way."""
-    below = np.clip(-_above_jaw(points) / _NECK_LENGTH, 0, 1)
+    below = np.clip(-above_jaw(points) / _NECK_LENGTH, 0, 1)
     terms = (
         (np.full(len(points), _REMAINDER), _ALIKE),
         (np.where(zone == EAR, _EAR_REMAINDER, 0.0), _ALIKE_ON_EARS),
@@ -162,12 +139,3 @@ def _principal(covariance: np.ndarray) -> np.ndarray:  # [C, M, 3]
     order = order[variances[order] > num_handles * _LEAST**2]
     modes = (axes[:, order] * np.sqrt(variances[order])).T
     return np.swapaxes(modes.reshape(len(order), 3, num_handles), 1, 2)
-
-
-def _between(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    return (values > limits[0]) & (values < limits[1])
-
-
-def _above_jaw(points: np.ndarray) -> np.ndarray:  # [N] cm
-    """Height above a line that falls from the nape and below the ears to below the chin."""
-    return points[:, 1] - np.interp(points[:, 2], [_JAW_BACK, _JAW_FRONT], [_NAPE, _CHIN])

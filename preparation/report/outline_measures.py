@@ -8,8 +8,8 @@ import numpy as np
 
 from parametric_head.drawing import draw_mesh
 from parametric_head.model import ParametricHead
+from parametric_head.zones import EAR, FACE, NECK, SKULL, zones
 from preparation.geometry.camera import Camera
-from preparation.head_fit.outline_prior import EAR, FACE, NECK, SKULL, zones
 
 # What has an outline of skin; the skull's is below hair.
 _SKIN = {"face": FACE, "ears": EAR, "neck": NECK}

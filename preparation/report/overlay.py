@@ -12,9 +12,9 @@ from parametric_head.landmarks import IRIS_RADIUS
 from parametric_head.mesh import vertex_normals
 from parametric_head.model import ParametricHead
 from parametric_head.person import EYEBALLS
+from parametric_head.zones import NECK_END
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
-from preparation.head_fit.outline_prior import NECK_END
 from preparation.report.head_measures import camera_angles
 from preparation.segmentation.head_parsing import JAW_LINE
 

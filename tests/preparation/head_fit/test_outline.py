@@ -8,10 +8,10 @@ import pytest
 
 from parametric_head.drawing import draw_mesh
 from parametric_head.person import Person
+from parametric_head.zones import EAR, FACE, NECK, SKULL, zones
 from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses, exp_so3
 from preparation.head_fit.outline import OutlineViews, choose_views, fit_outline
-from preparation.head_fit.outline_prior import EAR, FACE, NECK, SKULL, zones
 from tests.parametric_head.small_head import small_head, small_landmarks
 
 SCALE = 0.029

@@ -1,0 +1,82 @@
+"""What the head model does not cover: torso, long hair. A mesh over the front of the inflated outline."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from scene.cameras import Camera
+from scene.dataset import Frame
+from training.inflation import Balloon
+from training.on_scaffold.seats import FLATNESS, Seating, surface_axes
+
+# Head units along, below and above the surface, which is a guess.
+LIMITS = (0.1, 0.08, 0.08)
+# A body of fewer cells is the rim of a head.
+_SMALLEST = 30
+# How many more Gaussians a pixel of the head has than one of the body.
+_HEAD_SHARE = 4.0
+
+
+class Body(NamedTuple):
+    """V vertices, T triangles."""
+
+    vertices: np.ndarray  # [V, 3]
+    triangles: np.ndarray  # [T, 3]
+    color: np.ndarray  # [V, 3] 0 to 1
+    # Points that fill it.
+    volume: np.ndarray  # [M, 3]
+    # Of all Gaussians, how many are its.
+    share: float
+
+
+def find_body(frame: Frame, head_points: np.ndarray) -> Body:
+    """The body in a frame whose head has these points [N, 3]. Raises ValueError where the matte is empty."""
+    balloon = Balloon(frame.camera, frame.matte)
+    covered = np.zeros(balloon.inside.shape, np.uint8)
+    column, row, is_in = _cells(balloon, head_points)
+    covered[row[is_in], column[is_in]] = 1
+    covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    is_body = balloon.inside & ~covered
+    count = int(is_body.sum())
+    vertices, triangles = balloon.mesh(is_body)
+    if count < _SMALLEST or not len(triangles):
+        nothing = np.zeros((0, 3))
+        return Body(nothing, np.zeros((0, 3), int), nothing, nothing, 0.0)
+    image = frame.image.permute(1, 2, 0).cpu().numpy()
+    small = cv2.resize(image, balloon.size, interpolation=cv2.INTER_AREA)
+    volume = balloon.volume().numpy()
+    column, row, is_in = _cells(balloon, volume)
+    volume = volume[is_in & is_body[row, column]]
+    share = count / (count + _HEAD_SHARE * (balloon.inside & covered).sum())
+    return Body(vertices, triangles, small[is_body], volume, float(share))
+
+
+def seat_on_body(body: Body, count: int, random: np.random.Generator) -> Seating:
+    """Draw places on its mesh, evenly."""
+    corners = body.vertices[body.triangles]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(across, axis=1) / 2
+    triangle = random.choice(len(area), count, p=area / area.sum())
+    u, v = random.random((2, count))
+    root = np.sqrt(u)
+    barycentric = np.stack([1 - root, root * (1 - v), root * v], axis=1)
+    axes = surface_axes(corners[triangle])
+    spacing = np.sqrt(area.sum() / count)
+    scale = np.tile(spacing * np.array([1, 1, FLATNESS]), (count, 1))
+    rotation = np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
+    xyz = (barycentric[..., None] * corners[triangle]).sum(axis=1)
+    return Seating(triangle, barycentric, xyz, scale, rotation)
+
+
+def _cells(balloon: Balloon, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Column and row of points [N, 3] on the balloon's grid, and which are on it: [N] each."""
+    camera: Camera = balloon.camera
+    pose = balloon.pose.numpy()
+    seen = points @ pose[:3, :3].T + pose[:3, 3]
+    column = (camera.fx * seen[:, 0] / seen[:, 2] + camera.cx) * balloon.size[0] / camera.width
+    row = (camera.fy * seen[:, 1] / seen[:, 2] + camera.cy) * balloon.size[1] / camera.height
+    width, height = balloon.size
+    is_in = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return column.clip(0, width - 1).astype(int), row.clip(0, height - 1).astype(int), is_in

@@ -1,0 +1,131 @@
+"""Where Gaussians start on the mesh, and how far each may leave its place."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from parametric_head.landmarks import LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
+from parametric_head.zones import EAR, NECK, NO_ZONE, SKULL, zones
+from training.on_scaffold.fitted_head import FittedHead
+
+# cm around lids and lips where details are.
+_DETAIL = 1.2
+# Gaussians per area, by zone and part, against 1 for the skull.
+_FACE, _FINE = 4.0, 12.0
+_DENSITY = {SKULL: 1.0, EAR: 3.0, NECK: 1.0, NO_ZONE: 0.5}
+_DENSITY_OF_PARTS = {
+    "mouth_socket": 0.7,
+    "eye_socket_left": 0.7,
+    "eye_socket_right": 0.7,
+    "gums_tongue": 1.0,
+    "teeth": 3.0,
+    "eyeball_left": 8.0,
+    "eyeball_right": 8.0,
+}
+# cm along, below and above the surface.
+_SKIN_LIMITS = (0.4, 0.15, 0.3)
+_HAIR_LIMITS = (1.5, 0.3, 0.4)
+_NECK_LIMITS = (1.5, 1.0, 0.5)
+_LIMITS_OF_PARTS = {
+    "mouth_socket": (0.5, 0.3, 0.1),
+    "gums_tongue": (0.3, 0.2, 0.1),
+    "teeth": (0.2, 0.1, 0.1),
+    "eyeball_left": (0.3, 0.05, 0.05),
+    "eyeball_right": (0.3, 0.05, 0.05),
+}
+# Thickness of a Gaussian across the surface over its width.
+FLATNESS = 0.3
+# Share of the hair's Gaussians that lie within it, not on its surface.
+_WITHIN = 0.4
+
+
+class Seating(NamedTuple):
+    """N Gaussians on the mesh."""
+
+    triangle: np.ndarray  # [N]
+    barycentric: np.ndarray  # [N, 3]
+    xyz: np.ndarray  # [N, 3]
+    scale: np.ndarray  # [N, 3]
+    rotation: np.ndarray  # [N, 4] wxyz
+
+
+def limits_of(fitted: FittedHead, thickness: np.ndarray) -> np.ndarray:
+    """How far along, below and above each triangle: [T, 3] head units."""
+    head = fitted.head
+    zone = zones(head)[head.triangles]
+    limits = np.tile(_SKIN_LIMITS, (len(head.triangles), 1))
+    limits[(zone == NECK).all(axis=1) | (zone == NO_ZONE).all(axis=1)] = _NECK_LIMITS
+    is_hair = (zone == SKULL).any(axis=1)
+    limits[is_hair] = _HAIR_LIMITS
+    for name, values in _LIMITS_OF_PARTS.items():
+        limits[head.is_in(name)] = values
+    limits *= fitted.unit
+    limits[:, 2] += thickness[head.triangles].max(axis=1)
+    return limits
+
+
+def is_of_head(fitted: FittedHead) -> np.ndarray:  # [T] bool
+    """All but the neck."""
+    zone = zones(fitted.head)[fitted.head.triangles]
+    skin = fitted.head.is_in("face", "head_neck")
+    return ~(skin & ((zone == NECK) | (zone == NO_ZONE)).any(axis=1))
+
+
+def seat(
+    fitted: FittedHead,
+    thickness: np.ndarray,  # [V]
+    is_wanted: np.ndarray,  # [V] bool
+    count: int,
+    random: np.random.Generator,
+) -> Seating:
+    """Draw places on the mesh, denser where details are; only where all corners are wanted."""
+    head = fitted.head
+    lifted = fitted.mesh.neutral + thickness[:, None] * fitted.normals
+    corners = lifted[head.triangles]  # [T, 3, 3]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(across, axis=1) / 2
+    density = _densities(fitted) * is_wanted[head.triangles].all(axis=1)
+    weight = density * area
+    triangle = random.choice(len(weight), count, p=weight / weight.sum())
+    u, v = random.random((2, count))
+    root = np.sqrt(u)
+    barycentric = np.stack([1 - root, root * (1 - v), root * v], axis=1)
+    places = corners[triangle]
+    xyz = (barycentric[..., None] * places).sum(axis=1)
+    depth = (barycentric * thickness[head.triangles[triangle]]).sum(axis=1)
+    depth *= (random.random(count) < _WITHIN) * random.random(count)
+    axes = surface_axes(fitted.mesh.neutral[head.triangles[triangle]])
+    xyz -= depth[:, None] * axes[..., 2]
+    spacing = 1 / np.sqrt(count * density[triangle] / weight.sum())
+    scale = spacing[:, None] * np.array([1, 1, FLATNESS])
+    rotation = np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
+    return Seating(triangle, barycentric, xyz, scale, rotation)
+
+
+def _densities(fitted: FittedHead) -> np.ndarray:  # [T]
+    head = fitted.head
+    zone = zones(head)
+    of_vertex = np.full(len(zone), _FACE)
+    for index, value in _DENSITY.items():
+        of_vertex[zone == index] = value
+    landmarks = fitted.person.places.of(head.neutral)[[*UPPER_LIP, *LOWER_LIP, *UPPER_LIDS, *LOWER_LIDS]]
+    near = cKDTree(landmarks).query(head.neutral)[0] < _DETAIL
+    of_vertex[near & (zone == 1)] = _FINE
+    density = of_vertex[head.triangles].mean(axis=1)
+    for name, value in _DENSITY_OF_PARTS.items():
+        density[head.is_in(name)] = value
+    # Of eyeballs only what lids may uncover.
+    normals = fitted.normals[head.triangles].mean(axis=1)
+    density[head.is_in("eyeball_left", "eyeball_right") & (normals[:, 2] < 0.3)] = 0
+    return density
+
+
+def surface_axes(corners: np.ndarray) -> np.ndarray:
+    """Rotations [N, 3, 3] of triangles with corners [N, 3, 3]; columns: along an edge, across it, the normal."""
+    edge = corners[:, 1] - corners[:, 0]
+    normal = np.cross(edge, corners[:, 2] - corners[:, 0])
+    edge /= np.maximum(np.linalg.norm(edge, axis=1, keepdims=True), 1e-12)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    return np.stack([edge, np.cross(normal, edge), normal], axis=2)

@@ -1,0 +1,90 @@
+"""Colours of the mesh's vertices: the mean of what frames show; what none shows is filled in.
+
+First by the mirror image, where the other side was seen, then by what lies around it (harmonic: the mesh's
+Laplacian of the colours is zero). The inside of the mouth, unless it was seen, is dark.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+
+from parametric_head.surface import laplacian, welded
+from parametric_head.zones import SKULL, zones
+from training.on_scaffold.fitted_head import FittedHead
+from training.on_scaffold.views import View
+
+# Of the matte: what is less is partly background.
+_OPAQUE = 0.95
+# Cosine of the angle to the line of sight from which on a colour is seen well.
+_GRAZING = 0.2
+# Sum of weights from which on a vertex is known.
+_ENOUGH = 0.5
+_FAINT = 1e-3
+# cm on the mean head above which there is hair; how much its colour counts on the rest of the skull.
+_TOP, _CROWN = 9.0, 0.01
+# Where no frame shows them.
+_INSIDE = {
+    "mouth_socket": (0.18, 0.07, 0.06),
+    "gums_tongue": (0.45, 0.22, 0.2),
+    "teeth": (0.7, 0.66, 0.6),
+    "eyeball_left": (0.6, 0.57, 0.55),
+    "eyeball_right": (0.6, 0.57, 0.55),
+}
+
+
+class Texture(NamedTuple):
+    """Of V vertices."""
+
+    color: np.ndarray  # [V, 3] 0 to 1
+    seen: np.ndarray  # [V] 0 to 1
+
+
+def paint(fitted: FittedHead, lifted: np.ndarray, views: Sequence[View]) -> Texture:
+    """lifted [V, 3]: how much each vertex is moved outwards by hair."""
+    total = np.zeros((len(lifted), 3))
+    weight = np.zeros(len(lifted))
+    for view in views:
+        points = fitted.mesh.vertices(fitted.coefficients(view.expression)) + lifted
+        sight = points - view.eye
+        cosine = -(fitted.normals * sight).sum(axis=1) / np.linalg.norm(sight, axis=1)
+        pixels = view.project(points)
+        is_good = view.visible(points, fitted.head.triangles) & view.is_inside(pixels)
+        is_good &= view.sample(view.matte, pixels, 0.0) > _OPAQUE
+        trust = is_good * np.clip((cosine - _GRAZING) / (1 - _GRAZING), 0, 1)
+        total += trust[:, None] * view.sample(view.image, pixels, 0.0)
+        weight += trust
+    known = np.clip(weight / _ENOUGH, 0, 1)
+    color = total / np.maximum(weight, 1e-9)[:, None]
+    return Texture(_filled(fitted, color, known), known)
+
+
+def _fill_crown(fitted: FittedHead, color: np.ndarray, trust: np.ndarray) -> None:
+    """What nobody saw of the skull looks like what was seen of its top: hair, mostly."""
+    on_skull = zones(fitted.head) == SKULL
+    is_top = on_skull & (fitted.head.neutral[:, 1] > _TOP) & (trust > 0.5)
+    if is_top.any():
+        unseen = on_skull & (trust < _CROWN)
+        color[unseen], trust[unseen] = np.median(color[is_top], axis=0), _CROWN
+
+
+def _filled(fitted: FittedHead, color: np.ndarray, known: np.ndarray) -> np.ndarray:
+    other = fitted.mirrored
+    trust = known + _FAINT * 10 * (1 - known) * known[other]
+    mixed = known[:, None] * color + (trust - known)[:, None] * color[other]
+    mixed /= np.maximum(trust, 1e-9)[:, None]
+    _fill_crown(fitted, mixed, trust)
+    for name, inside in _INSIDE.items():
+        part = fitted.head.part(name)
+        mixed[part] = np.where(trust[part, None] > 0.1, mixed[part], inside)
+        trust[part] = 1
+    index, count = welded(fitted.head)
+    weights, wanted = np.zeros(count), np.zeros((count, 3))
+    np.add.at(weights, index, trust)
+    np.add.at(wanted, index, trust[:, None] * mixed)
+    smooth = laplacian(fitted.head)
+    system = _FAINT * smooth.T @ smooth + scipy.sparse.diags(weights + 1e-9)
+    solved = scipy.sparse.linalg.splu(system.tocsc()).solve(wanted)
+    return np.clip(np.where(known[:, None] > 0.99, color, solved[index]), 0, 1)

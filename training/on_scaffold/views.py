@@ -1,0 +1,112 @@
+"""The fitted mesh as a few training frames see it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from parametric_head.drawing import draw_mesh
+from scene.dataset import Frame, FrameDataset
+from utils.sampling import evenly_spread
+
+# Views that tell thickness and colours; more tell no more.
+MOST_VIEWS = 32
+# Head units that a vertex may lie behind the drawn surface and still be seen.
+_TOLERANCE = 0.008
+# Of the picture's size: as far outside of the matte a point may lie, as fits are not exact.
+_NEAR = 0.012
+
+
+class View(NamedTuple):
+    """One frame."""
+
+    pose: np.ndarray  # [3, 4] world-to-camera
+    focal: np.ndarray  # [2] pixels
+    center: np.ndarray  # [2]
+    expression: np.ndarray  # [E]
+    image: np.ndarray  # [H, W, 3] float32
+    matte: np.ndarray  # [H, W] float32
+
+    @property
+    def eye(self) -> np.ndarray:
+        """Where the camera is."""
+        return -self.pose[:, :3].T @ self.pose[:, 3]
+
+    def to_camera(self, points: np.ndarray) -> np.ndarray:  # [..., 3]
+        return points @ self.pose[:, :3].T + self.pose[:, 3]
+
+    def project(self, points: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 2] pixels
+        points = self.to_camera(points)
+        return self.focal * points[..., :2] / points[..., 2:] + self.center
+
+    def sample(self, picture: np.ndarray, pixels: np.ndarray, outside: float) -> np.ndarray:
+        """Bilinear values of a picture at pixels [N, 2]; beyond it `outside`."""
+        x, y = (pixels.reshape(-1, 2) - 0.5).astype(np.float32).T
+        values = _remap(picture, x, y, outside)
+        return values.reshape(*pixels.shape[:-1], *picture.shape[2:])
+
+    def is_inside(self, pixels: np.ndarray) -> np.ndarray:
+        """Which pixels [..., 2] are on the picture."""
+        height, width = self.matte.shape
+        return ((pixels > 0) & (pixels < [width, height])).all(axis=-1)
+
+    def visible(self, points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+        """Which vertices [V] of a mesh are seen."""
+        height, width = self.matte.shape
+        seen = self.to_camera(points)
+        # One focal length draws: what is left of the other goes into y.
+        squeezed = seen * [1, self.focal[1] / self.focal[0], 1]
+        drawn = draw_mesh(squeezed, triangles, self.focal[0], self.center, (width, height))
+        depth = np.where(np.isfinite(drawn.depth), drawn.depth, 1e3).astype(np.float32)
+        surface = self.sample(depth, self.project(points), outside=0.0)
+        return seen[:, 2] < surface + _TOLERANCE
+
+
+def choose_views(frames: FrameDataset) -> list[View]:
+    """Some frames, spread over the clip, and those that turn most."""
+    rotations = np.stack([camera.world_to_camera[:3, :3].cpu().numpy() for camera in frames.cameras])
+    yaw = np.arctan2(rotations[:, 0, 2], rotations[:, 2, 2])
+    extreme = np.argsort(yaw)[evenly_spread(len(yaw), MOST_VIEWS // 2)]
+    in_time = evenly_spread(len(yaw), MOST_VIEWS // 2)
+    return [_view(frames[int(i)]) for i in np.union1d(extreme, in_time)]
+
+
+def _view(frame: Frame) -> View:
+    camera = frame.camera
+    return View(
+        camera.world_to_camera[:3].cpu().numpy().astype(np.float64),
+        np.array([camera.fx, camera.fy]),
+        np.array([camera.cx, camera.cy]),
+        frame.expression.cpu().numpy(),
+        np.ascontiguousarray(frame.image.permute(1, 2, 0).cpu().numpy()),
+        frame.matte.cpu().numpy(),
+    )
+
+
+def inside_share(views: Sequence[View], points: np.ndarray) -> np.ndarray:
+    """In what share of the pictures that show a point [N, 3] of the head it lies on the person, or near; 0 for
+    none."""
+    inside, shown = np.zeros(len(points)), np.zeros(len(points))
+    for view in views:
+        pixels = view.project(points)
+        is_shown = view.is_inside(pixels)
+        size = 2 * round(_NEAR * max(view.matte.shape)) + 1
+        matte = cv2.dilate(view.matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        inside += is_shown & (view.sample(matte, pixels, 0.0) > 0.5)
+        shown += is_shown
+    return inside / np.maximum(shown, 1)
+
+
+def _remap(picture: np.ndarray, x: np.ndarray, y: np.ndarray, outside: float) -> np.ndarray:
+    # OpenCV takes no more than 2^15 rows or columns.
+    count = len(x)
+    columns = 1 << 14
+    rows = -(-count // columns)
+    padded = np.zeros((2, rows * columns), np.float32)
+    padded[:, :count] = x, y
+    x, y = padded.reshape(2, rows, columns)
+    values = cv2.remap(
+        picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=[outside] * 4
+    )
+    return values.reshape(rows * columns, *picture.shape[2:])[:count]
