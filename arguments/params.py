@@ -154,8 +154,8 @@ class NetworkParams:
     )
     scaffold: bool = option(
         False,
-        "let Gaussians sit on the head model that prepare.py fitted (head.json), in one colour from all sides; "
-        "not the published method",
+        "let Gaussians sit on the head model that prepare.py fitted (head.json), each in one colour from all "
+        "sides; without head.json, or the model's file, they float; not the published method",
     )
     num_blendshapes: int = option(
         0,

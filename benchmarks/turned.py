@@ -1,14 +1,15 @@
-"""Scores of a run's held-out frames by how far the head is turned, inside the truth's matte and outside of it.
+"""Scores of a run's held-out frames by how far the head is turned, inside the truth's matte and outside.
 
     python benchmarks/turned.py output/a                    the frames that render.py drew of the test split
     python benchmarks/turned.py output/a --edges 0 5 15 25 38 90
 
-Yaw is that of the camera in the head frame. "inside" is the PSNR of the pixels within the truth's matte alone,
-"outside" the share of pixels, per mille, that show something farther than 5 pixels outside of it;
+Yaw is that of the camera in the head frame. "inside" is the PSNR of the pixels within the truth's matte
+alone, "outside" the share of pixels, per mille, that show something farther than 5 pixels outside of it;
 "sharpness" the mean squared Laplacian in the eroded matte, render over truth.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ def score_view(render: np.ndarray, truth: np.ndarray, matte: np.ndarray, ssim: f
 def by_yaw(rows: Sequence[dict[str, float]], edges: Sequence[float]) -> list[dict[str, Any]]:
     """Means of the rows between two neighbouring edges of |yaw|; none where there are no rows."""
     table = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         chosen = [row for row in rows if low <= abs(row["yaw"]) < high]
         if chosen:
             means = {name: float(np.mean([row[name] for row in chosen])) for name in SCORES}

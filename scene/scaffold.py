@@ -138,7 +138,7 @@ class Scaffold(nn.Module):
 
 
 def triangle_frames(corners: Tensor) -> Tensor:
-    """Rotations [N, 3, 3] of triangles with corners [N, 3, 3]; columns: along an edge, across it, the normal."""
+    """Rotations [N, 3, 3] of triangles with corners [N, 3, 3]; columns: along an edge, across, the normal."""
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     edge = F.normalize(first, dim=1, eps=_SMALL)
     normal = F.normalize(torch.linalg.cross(first, second), dim=1, eps=_SMALL)

@@ -65,8 +65,8 @@ def predicted_torso(
 ) -> Tensor:
     """The torso's motion [4, 4] that `torso_map` [7, 6] expects of a head pose [3 or 4, 4].
 
-    As far beyond the `known` range [2, 6] of `head_motion` as that is wide, and farther, the torso is where it
-    is on average: who looks aside does not walk around.
+    Farther and farther beyond the `known` range [2, 6] of `head_motion` the torso goes back to where it is on
+    average: who looks aside does not walk around.
     """
     motion = head_motion(head_pose, mean_pose)
     if known is not None:

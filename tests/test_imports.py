@@ -25,7 +25,10 @@ MAY_IMPORT = {
     "gaussian_renderer": {"arguments", "utils", *PACKAGES},
     "scene": {"arguments", "utils", *PACKAGES},
     "rendering": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
-    "training": {"arguments", "gaussian_renderer", "rendering", "scene", "utils", *PACKAGES},
+    "training": {
+        *("arguments", "gaussian_renderer", "parametric_head", "rendering", "scene", "utils"),
+        *PACKAGES,
+    },
     "scoring": {"arguments", "scene", "utils"},
     "parametric_head": {"utils"},
     "preparation": {"arguments", "parametric_head", "scene", "utils"},

@@ -73,8 +73,8 @@ class Balloon:
         return self.to_world(columns + random[:, 0], rows + random[:, 1], depth)
 
     def mesh(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The front as a mesh over the middles of the cells `wanted` [h, w]: vertices [V, 3], triangles [T, 3] whose
-        normals look at the camera."""
+        """The front as a mesh over the middles of the cells `wanted` [h, w]: vertices [V, 3], and triangles
+        [T, 3] whose normals look at the camera."""
         rows, columns = np.nonzero(wanted)
         number = np.full(wanted.shape, -1)
         number[rows, columns] = np.arange(len(rows))

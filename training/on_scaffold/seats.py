@@ -26,7 +26,7 @@ _DENSITY_OF_PARTS = {
 }
 # cm along, below and above the surface.
 _SKIN_LIMITS = (0.4, 0.15, 0.3)
-_HAIR_LIMITS = (1.5, 0.3, 0.4)
+_HAIR_LIMITS = (0.8, 0.3, 0.4)
 _NECK_LIMITS = (1.5, 1.0, 0.5)
 _LIMITS_OF_PARTS = {
     "mouth_socket": (0.5, 0.3, 0.1),
@@ -123,7 +123,7 @@ def _densities(fitted: FittedHead) -> np.ndarray:  # [T]
 
 
 def surface_axes(corners: np.ndarray) -> np.ndarray:
-    """Rotations [N, 3, 3] of triangles with corners [N, 3, 3]; columns: along an edge, across it, the normal."""
+    """Rotations [N, 3, 3] of triangles with corners [N, 3, 3]; columns: along an edge, across, the normal."""
     edge = corners[:, 1] - corners[:, 0]
     normal = np.cross(edge, corners[:, 2] - corners[:, 0])
     edge /= np.maximum(np.linalg.norm(edge, axis=1, keepdims=True), 1e-12)

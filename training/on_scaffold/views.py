@@ -85,8 +85,7 @@ def _view(frame: Frame) -> View:
 
 
 def inside_share(views: Sequence[View], points: np.ndarray) -> np.ndarray:
-    """In what share of the pictures that show a point [N, 3] of the head it lies on the person, or near; 0 for
-    none."""
+    """In what share of the pictures that show a point [N, 3] it lies on the person, or near; 0 for none."""
     inside, shown = np.zeros(len(points)), np.zeros(len(points))
     for view in views:
         pixels = view.project(points)
