@@ -20,6 +20,7 @@ from scene.deformation import DeformationField
 from scene.derivation import derive
 from scene.gaussian_model import GaussianModel
 from scene.scaffold import Scaffold, Seats
+from scene.shape_field import ShapeField
 from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.triplane import TriPlane
 from scene.views import Drive
@@ -43,8 +44,8 @@ _OF_THE_CLIP = ("expression_size", "half_side", "sh_degree")
 POSE_GAIN = 10.0
 # Of the scene extent; a Gaussian on a scaffold is no larger.
 LARGEST_ON_SCAFFOLD = 0.05
+# Of what sits on the head.
 LEAST_OPACITY = 0.5
-SHAPE_DEPTH, SHAPE_WIDTH, SHAPE_FREQUENCIES = 2, 32, 6
 
 
 class GaussianHead(nn.Module):
@@ -82,7 +83,7 @@ class GaussianHead(nn.Module):
         self.blendshapes = Blendshapes(signal_size, a.num_blendshapes) if a.num_blendshapes else None
         self.scaffold = scaffold
         if scaffold is not None:
-            self.shape = DeformationField(0, SHAPE_DEPTH, SHAPE_WIDTH, SHAPE_FREQUENCIES)
+            self.shape = ShapeField()
             # Least and most of each number of the driving signal in the clip: what is learned stays there.
             self.register_buffer("known_signals", torch.zeros(2, signal_size))
             self.decoder.add_nothing_()
@@ -98,8 +99,7 @@ class GaussianHead(nn.Module):
         xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
         seat = None if self.scaffold is None else self.scaffold.seats(gaussians.places)
         if seat is not None:
-            # Of the person's shape, what the head model leaves out: smooth, where single Gaussians are not.
-            xyz = xyz + seat.reach * torch.tanh(self.shape(xyz, xyz.new_zeros(0)).xyz / seat.reach)
+            xyz = xyz + self.shape(xyz, seat.reach)
         blend = None
         if self.deforms:
             signals, is_second = self._signals(drive, seat)

@@ -14,7 +14,6 @@ from scene.head_model import GaussianHead
 from scene.views import Drive, HeadView
 from utils.losses import VggPerceptual, l1_loss, ssim_loss
 
-
 # An alpha beyond which nothing shines through to speak of: to ask for 1 would blow up what nobody sees.
 SOLID = 0.8
 

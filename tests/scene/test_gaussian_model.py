@@ -7,7 +7,7 @@ from arguments import NetworkParams
 from scene.gaussian_model import GaussianModel
 from tests.scene.heads import make_head
 
-NAMES = ("xyz", "log_scale", "rotation", "tau", "opacity_offset", "blendshapes", "torso_logit")
+LEARNED = ("xyz", "log_scale", "rotation", "tau", "opacity_offset", "blendshapes", "torso_logit", "color")
 
 
 def test_starts_uniform_in_the_cube_as_wide_as_the_neighbours_are_far():
@@ -28,13 +28,13 @@ def test_a_handful_of_gaussians_has_finite_scales(num_gaussians):
 
 
 def test_gather_takes_rows_of_every_tensor():
-    gaussians = make_head(7).gaussians
+    gaussians = make_head(7, scaffold=True).gaussians
     rows = torch.tensor([6, 0, 0])
     gathered = gaussians.gather_rows(rows)
-    parameters = dict(gaussians.named_parameters())
-    assert gathered.keys() == parameters.keys() == set(NAMES)
+    assert dict(gaussians.named_parameters()).keys() == set(LEARNED)
+    assert gathered.keys() == {*LEARNED, "triangle", "barycentric"} == gaussians.state_dict().keys()
     for name, value in gathered.items():
-        assert torch.equal(value, parameters[name].detach()[rows])
+        assert torch.equal(value, getattr(gaussians, name).detach()[rows])
 
 
 def test_replace_refuses_to_forget_a_tensor():

@@ -56,7 +56,7 @@ def test_unknown_group_name_is_an_error_at_start():
 
 
 def test_learning_rates_reach_both_optimizers():
-    optimizer = make_optimizer(make_head())
+    optimizer = make_optimizer(make_head(scaffold=True))
     current = optimizer.set_learning_rates(30_000)
     in_groups = {g["name"]: g["lr"] for o in optimizer.optimizers for g in o.param_groups}
     assert in_groups == {name: current[name] for name in in_groups}
@@ -89,7 +89,7 @@ def test_tau_is_learned_on_the_sphere_by_riemannian_adam():
 
 
 def test_survivors_keep_their_moments_and_fresh_rows_start_with_none():
-    head = make_head(num_gaussians=10)
+    head = make_head(num_gaussians=10, scaffold=True)
     optimizer = make_optimizer(head)
     for seed in range(3):
         step_on_random_loss(head, optimizer, seed)
