@@ -38,6 +38,7 @@ class Architecture(NetworkParams):
 
 
 POSE_CODE_SIZE = 12
+_ADDED_LATER = {"known_poses", "gaussians.color", "gaussians.triangle", "gaussians.barycentric"}
 # Written first into a model's file.
 _OF_THE_CLIP = ("expression_size", "half_side", "sh_degree")
 # A talking head turns and moves by about 0.1 (radians, world units).
@@ -213,9 +214,8 @@ class GaussianHead(nn.Module):
             of_scaffold = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
             scaffold = Scaffold.of_state(of_scaffold)
         head = cls(architecture, gaussians, scaffold=scaffold)
-        # Files of before there were scaffolds lack them.
-        empty = {f"gaussians.{name}": value for name, value in gaussians.state_dict().items()}
-        state = {name: value for name, value in empty.items() if not value.numel()} | state
+        # Older files lack some; then these are empty, or do nothing.
+        state = {name: value for name, value in head.state_dict().items() if name in _ADDED_LATER} | state
         head.load_state_dict(state)  # halves become floats
         head.active_sh_degree = metadata["active_sh_degree"]
         head.deforms = metadata["deforms"]
