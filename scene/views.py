@@ -21,12 +21,10 @@ class Drive(NamedTuple):
 
 
 class SideView(NamedTuple):
-    """Another camera on the same head, without a picture: it knows where nobody can be, and where somebody
-    must."""
+    """Another camera on the same head, without a picture: it knows where nobody can be."""
 
     pose: Tensor  # [4, 4] world-to-camera
     outside: Tensor  # bool [H, W]
-    inside: Tensor  # bool [H, W]; nowhere, if the head's shape is a guess
 
 
 class HeadView(NamedTuple):

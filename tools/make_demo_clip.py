@@ -44,6 +44,7 @@ def main() -> None:
     for image_id, record in enumerate(records):
         write_frame(record, image_id, arguments.target, size)
     write_transforms(clip, len(records), arguments.every, arguments.target, size)
+    write_head(clip, arguments.target, size)
 
 
 def write_frame(record: FrameRecord, image_id: int, target: Path, size: tuple[int, int]) -> None:
@@ -75,6 +76,14 @@ def write_transforms(clip: Clip, count: int, every: int, target: Path, size: tup
     lines = [json.dumps({**entries[i], "img_id": i}) for i in range(count)]
     text = json.dumps(head)[:-1] + ', "frames": [\n' + ",\n".join(lines) + "\n]}\n"
     (target / "transforms.json").write_text(text, encoding="utf-8")
+
+
+def write_head(clip: Clip, target: Path, size: tuple[int, int]) -> None:
+    """Write the fitted head, if the larger clip has one: in head units, but for the focal length."""
+    if (clip.root / "head.json").is_file():
+        head = json.loads((clip.root / "head.json").read_text(encoding="utf-8"))
+        head["focal"]["pixels"] *= size[0] / clip.width
+        (target / "head.json").write_text(json.dumps(head) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,6 @@ from scene.head_model import GaussianHead
 from scene.views import Drive, HeadView
 from utils.losses import VggPerceptual, l1_loss, ssim_loss
 
-# An alpha beyond which nothing shines through to speak of: to ask for 1 would blow up what nobody sees.
-SOLID = 0.8
-
 
 class TrainingLoss(nn.Module):
     """Callable on render and truth [3, H, W]; `notice` says in one line why the perceptual term is off, if it
@@ -43,12 +40,10 @@ class TrainingLoss(nn.Module):
 
 
 def outside_loss(head: GaussianHead, view: HeadView) -> Tensor:
-    """Mean over all pixels of the alpha that the side view sees where nobody can be, and of what it lacks of
-    SOLID where somebody must."""
+    """Mean over all pixels of the alpha that the side view sees where nobody can be."""
     camera = view.camera.posed(view.side.pose)
     drawn = render(camera, head(camera, Drive(view.drive.expression)), view.background)
-    lacking = (SOLID - drawn.alpha).clamp_min(0)
-    return (drawn.alpha * view.side.outside + lacking * view.side.inside).mean()
+    return (drawn.alpha * view.side.outside).mean()
 
 
 def _ssim_loss(image: Tensor, truth: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 Frames that turn by a few degrees allow a haze of Gaussians behind every rim, which a camera that turns
 farther uncovers. From such cameras there is no image to learn from, but a guess of the shape
-(inflation.py), and alpha beyond it is nobody's. Where a head model was fitted the shape is known: alpha
-beyond it is nobody's either, and within it nothing shines through. A departure from the published method,
-off by default.
+(inflation.py), and alpha beyond it is nobody's. Where a head model was fitted the shape is known,
+and the margin narrower. A departure from the published method, off by default.
 """
 
 import math
@@ -24,15 +23,14 @@ MAX_YAW, MAX_PITCH = 30.0, 8.0
 MARGIN = 14
 # With a head model it is no guess; of the person these points fill the outline.
 MARGIN_ON_SCAFFOLD, MAX_YAW_ON_SCAFFOLD = 8, 50.0
-# How deep in its outline a head is solid, in pixels at a width of 512.
-DEPTH = 4
 # Points make an outline in a raster of so many pixels, at a width of 512.
 COARSE = 4
 
 
 class SideViews:
-    """Poses [V, 4, 4] around a camera, where nobody can be and where somebody must, bool [V, H, W]; on the
-    camera's device. `points` [N, 3] fill a shape that is known.
+    """Poses [V, 4, 4] around a camera, and where nobody can be, bool [V, H, W]; on the camera's device.
+
+    points [N, 3]: fill a shape that is known; without them the outline is blown up.
 
     Raises ValueError where the matte [H, W] of `camera` is empty.
     """
@@ -51,14 +49,9 @@ class SideViews:
         angles *= torch.tensor([max_yaw, MAX_PITCH], dtype=torch.float64) * math.pi / 180
         pose = camera.world_to_camera.cpu().double()
         self.poses = torch.stack([pose @ _turn(yaw, pitch) for yaw, pitch in angles.tolist()]).float()
-        outlines = [_outline(points, camera, pose.double()) for pose in self.poses]
-        self.outside = torch.stack([~_pixels(_grown(outline, margin), camera) for outline in outlines])
-        is_known = margin == MARGIN_ON_SCAFFOLD
-        solid = [_pixels(_grown(_closed(outline), -DEPTH), camera) & is_known for outline in outlines]
-        self.inside = torch.stack(solid)
+        self.outside = torch.stack([_outside(points, camera, pose.double(), margin) for pose in self.poses])
         self.poses = self.poses.to(camera.world_to_camera.device)
         self.outside = self.outside.to(self.poses.device)
-        self.inside = self.inside.to(self.poses.device)
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -66,7 +59,7 @@ class SideViews:
     def __getitem__(self, number: int) -> SideView:
         """The side views in turn, endlessly."""
         number %= len(self)
-        return SideView(self.poses[number], self.outside[number], self.inside[number])
+        return SideView(self.poses[number], self.outside[number])
 
 
 def _turn(yaw: float, pitch: float) -> Tensor:  # [4, 4], in the world
@@ -76,8 +69,8 @@ def _turn(yaw: float, pitch: float) -> Tensor:  # [4, 4], in the world
     return (about_x @ about_y).double()
 
 
-def _outline(points: Tensor, camera: Camera, pose: Tensor) -> Tensor:
-    """Where points [N, 3] are seen, 0 or 1, on a raster [h, w] of COARSE pixels."""
+def _outside(points: Tensor, camera: Camera, pose: Tensor, margin: float) -> Tensor:  # bool [H, W]
+    """The complement of the points' outline, closed and widened by a margin in pixels at a width of 512."""
     pixel = COARSE * camera.width / 512
     width, height = math.ceil(camera.width / pixel), math.ceil(camera.height / pixel)
     x, y, z = (points @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
@@ -86,22 +79,6 @@ def _outline(points: Tensor, camera: Camera, pose: Tensor) -> Tensor:
     is_seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     outline = torch.zeros(height, width)
     outline[v[is_seen], u[is_seen]] = 1
-    return outline
-
-
-def _grown(outline: Tensor, margin: float) -> Tensor:
-    """An outline widened by so many pixels, at a width of 512; narrowed where that is negative."""
-    if margin < 0:
-        return 1 - _grown(1 - outline, -margin)
     reach = round(margin / COARSE)
-    return F.max_pool2d(outline[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
-
-
-def _closed(outline: Tensor) -> Tensor:
-    """Without the gaps between points."""
-    return _grown(_grown(outline, 2 * COARSE), -2 * COARSE)
-
-
-def _pixels(outline: Tensor, camera: Camera) -> Tensor:  # bool [H, W]
-    size = camera.height, camera.width
-    return F.interpolate(outline[None, None], size, mode="nearest")[0, 0] > 0.5
+    outline = F.max_pool2d(outline[None, None], 2 * reach + 1, stride=1, padding=reach)
+    return F.interpolate(outline, (camera.height, camera.width), mode="nearest")[0, 0] < 0.5

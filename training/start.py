@@ -134,7 +134,8 @@ def scaffold_start(
         return None, ""
     try:
         fitted = find_fitted_head(clip.root, clip.expression_names, m.models, config.run.quiet)
-        return start_on_scaffold(fitted, data.train, config.start.initial_gaussians, config.run.seed), ""
+        count, seed = config.start.initial_gaussians, config.run.seed
+        return start_on_scaffold(fitted, data.train, count, seed, config.run.quiet), ""
     except UserError as error:
         if insists:
             raise

@@ -18,6 +18,7 @@ from training.on_scaffold.hair import hair_thickness
 from training.on_scaffold.seats import Seating, is_of_head, limits_of, seat
 from training.on_scaffold.texture import Texture, paint
 from training.on_scaffold.views import choose_views, inside_share
+from utils.progress import Progress
 from utils.spherical_harmonics import rgb_to_dc
 
 # A neck is not of this person where its points are outside of the matte in more frames than this.
@@ -35,31 +36,48 @@ class Start(NamedTuple):
     volume: Tensor
 
 
-def start_on_scaffold(fitted: FittedHead, frames: FrameDataset, count: int, seed: int) -> Start:
+def start_on_scaffold(
+    fitted: FittedHead, frames: FrameDataset, count: int, seed: int, quiet: bool = False
+) -> Start:
     """Build both. Raises ValueError where mattes are empty."""
-    random = np.random.default_rng(seed)
-    views = choose_views(frames)
-    thickness = hair_thickness(fitted, views)
-    lifted = thickness[:, None] * fitted.normals
-    points = fitted.mesh.neutral + lifted
-    zone = zones(fitted.head)
-    # Only necks end where the matte does: with --only_head, or at the edge of the picture.
-    is_neck = (zone == NECK) | (fitted.head.neutral[:, 1] < NECK_END)
-    is_wanted = ~is_neck | ((inside_share(views, points) > _LEAST_SHARE) & (zone == NECK))
-    texture = paint(fitted, lifted, views)
-
-    body = find_body(frames[frames.cameras.index(typical_camera(frames.cameras))], points[is_wanted])
-    num_body = int(count * body.share)
-    on_head = seat(fitted, thickness, is_wanted, count - num_body, random)
-    scaffold = _scaffold(fitted, limits_of(fitted, thickness), texture, body)
-    seated, xyz = _as_tensors(on_head, 0)
-    if num_body:
-        more, places = _as_tensors(seat_on_body(body, num_body, random), len(fitted.head.triangles))
-        joined = (torch.cat(pair) for pair in zip(seated[1:], more[1:], strict=True))
-        seated = Seated(Places(*map(torch.cat, zip(seated.places, more.places, strict=True))), *joined)
-        xyz = torch.cat([xyz, places])
+    with Progress(4, "building the scaffold", quiet=quiet) as progress:
+        views = choose_views(frames)
+        progress.update()
+        thickness = hair_thickness(fitted, views)
+        lifted = thickness[:, None] * fitted.normals
+        points = fitted.mesh.neutral + lifted
+        progress.update()
+        texture = paint(fitted, lifted, views)
+        progress.update()
+        zone = zones(fitted.head)
+        # Only necks end where the matte does: with --only_head, or at the edge of the picture.
+        is_neck = (zone == NECK) | (fitted.head.neutral[:, 1] < NECK_END)
+        is_wanted = ~is_neck | ((inside_share(views, points) > _LEAST_SHARE) & (zone == NECK))
+        body = find_body(frames[frames.cameras.index(typical_camera(frames.cameras))], points[is_wanted])
+        scaffold = _scaffold(fitted, limits_of(fitted, thickness), texture, body)
+        seated, xyz = _seated(fitted, thickness, is_wanted, body, count, np.random.default_rng(seed))
+        progress.update()
     volume = torch.from_numpy(np.concatenate([points[is_wanted], body.volume]))
     return Start(scaffold, xyz, seated, volume)
+
+
+def _seated(
+    fitted: FittedHead,
+    thickness: np.ndarray,
+    is_wanted: np.ndarray,
+    body: Body,
+    count: int,
+    random: np.random.Generator,
+) -> tuple[Seated, Tensor]:
+    """Gaussians on head and body, and their means [N, 3]."""
+    num_body = int(count * body.share)
+    seated, xyz = _as_tensors(seat(fitted, thickness, is_wanted, count - num_body, random), 0)
+    if not num_body:
+        return seated, xyz
+    more, places = _as_tensors(seat_on_body(body, num_body, random), len(fitted.head.triangles))
+    joined = (torch.cat(pair) for pair in zip(seated[1:], more[1:], strict=True))
+    both = Seated(Places(*map(torch.cat, zip(seated.places, more.places, strict=True))), *joined)
+    return both, torch.cat([xyz, places])
 
 
 def _scaffold(fitted: FittedHead, limits: np.ndarray, texture: Texture, body: Body) -> Scaffold:
