@@ -45,6 +45,8 @@ _OF_THE_CLIP = ("expression_size", "half_side", "sh_degree")
 POSE_GAIN = 10.0
 # Of the scene extent; a Gaussian on a scaffold is no larger.
 LARGEST_ON_SCAFFOLD = 0.05
+# Of how far it may go along the surface: what nobody saw is no smaller.
+SMALLEST_UNSEEN = 0.4
 # Of what sits on the head.
 LEAST_OPACITY = 0.5
 
@@ -153,8 +155,13 @@ class GaussianHead(nn.Module):
         """Bring Gaussians back to within the limits of their places on the scaffold, if there is one."""
         if self.scaffold is not None:
             gaussians = self.gaussians
+            seat = self.scaffold.seats(gaussians.places)
             gaussians.xyz.copy_(self.scaffold.confined(gaussians.places, gaussians.xyz))
             gaussians.log_scale.clamp_(max=math.log(self.architecture.half_side * LARGEST_ON_SCAFFOLD))
+            # What frames see from aside only must not shrink to fit a rim: there would be gaps in it.
+            unseen = (SMALLEST_UNSEEN * seat.is_of_head * (1 - seat.seen))[:, None]
+            along = gaussians.log_scale[:, :2]
+            along.copy_(torch.maximum(along, (unseen * seat.reach).clamp_min(1e-12).log()))
 
     def driving_signal(self, drive: Drive) -> Tensor:
         """What moves the Gaussians, without noise: [D]."""

@@ -12,7 +12,7 @@ from training.inflation import Balloon
 from training.on_scaffold.seats import FLATNESS, Seating, surface_axes
 
 # Head units along, below and above the surface, which is a guess.
-LIMITS = (0.1, 0.08, 0.08)
+LIMITS = (0.06, 0.05, 0.05)
 # A body of fewer cells is the rim of a head.
 _SMALLEST = 30
 # How many more Gaussians a pixel of the head has than one of the body.
