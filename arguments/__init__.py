@@ -14,7 +14,7 @@ from arguments.params import (
     TrainConfig,
 )
 from arguments.preparation import PreparationParams, parse_prepare_args
-from arguments.schedule import rescale_schedule
+from arguments.schedule import on_scaffold, rescale_schedule
 from arguments.scoring import ScoringParams, parse_metrics_args
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "StartParams",
     "TrainConfig",
     "load_config",
+    "on_scaffold",
     "parse_metrics_args",
     "parse_prepare_args",
     "parse_render_args",

@@ -73,6 +73,11 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 DEFAULT_PRESET = "best"
 
+# What a preset changes besides where Gaussians sit on a head model: they are more, and each says less.
+ON_SCAFFOLD: dict[str, dict[str, object]] = {
+    "best": {"initial_gaussians": 14_000, "max_gaussians": 24_000},
+}
+
 # --is_debug: which preset, how much of the data, how long. It must end within 90 s on 2 CPU cores.
 DEBUG_PRESET = "quick"
 # The preset's schedule is rescaled to this, as by --iterations.

@@ -4,6 +4,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from arguments.params import OptimizationParams, RunParams, TrainConfig
+from arguments.presets import ON_SCAFFOLD
 
 Config = TypeVar("Config")
 
@@ -33,6 +34,14 @@ def replace_options(config: Config, values: dict[str, Any]) -> Config:
     unknown = set(values) - set(option_values(config))
     assert not unknown, f"no such options: {sorted(unknown)}"
     return replace(config, **changed)
+
+
+def on_scaffold(config: TrainConfig) -> TrainConfig:
+    """Return the config with what its preset changes on a scaffold; what was given keeps its value."""
+    changes = ON_SCAFFOLD.get(config.run.preset, {})
+    return replace_options(
+        config, {name: value for name, value in changes.items() if name not in config.given}
+    )
 
 
 def rescale_schedule(config: TrainConfig, iterations: int) -> tuple[TrainConfig, tuple[str, ...]]:

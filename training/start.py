@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arguments import TrainConfig, rescale_schedule
+from arguments import TrainConfig, on_scaffold, rescale_schedule
 from diff_gaussian_rasterization import cuda
 from rendering.export import save_cameras, save_initial_points
 from scene.avatar import typical_camera
@@ -26,7 +26,7 @@ from training.inflation import points_on_surface
 from training.loss import TrainingLoss
 from training.on_scaffold.build import Start as ScaffoldStart
 from training.on_scaffold.build import start_on_scaffold
-from training.on_scaffold.fitted_head import find_fitted_head
+from training.on_scaffold.fitted_head import FittedHead, find_fitted_head
 from training.run_folder import RunFolder
 from training.session import Session, TrainingData
 from training.side_views import SideViews
@@ -57,12 +57,15 @@ def begin(config: TrainConfig) -> Session:
     check_free_memory(device)
     torch.autograd.set_detect_anomaly(config.run.detect_anomaly)
 
-    on_scaffold, without = scaffold_start(config, data, checkpoint)
+    fitted, without = fitted_head_of(config, data.clip, checkpoint)
+    if fitted is not None and checkpoint is None:
+        config = on_scaffold(config)
+    scaffold_start = scaffold_start_on(fitted, config, data) if fitted is not None else None
     if checkpoint is None:
-        state = fresh_state(config, data, device, on_scaffold)
+        state = fresh_state(config, data, device, scaffold_start)
     else:
         state = TrainingState.load(checkpoint, config, len(data.train), device)
-    augmentation = augmentation_for(config, data, state.head, on_scaffold)
+    augmentation = augmentation_for(config, data, state.head, scaffold_start)
     folder = RunFolder(config)
     for note in (*config.notes, *data.clip.notes, without, loss.notice, *described(config, data, device)):
         if note:
@@ -118,14 +121,11 @@ def open_data(config: TrainConfig, device: torch.device, checkpoint: Path | None
     return TrainingData(clip, split, background, frames(split.train), frames)
 
 
-def scaffold_start(
-    config: TrainConfig, data: TrainingData, checkpoint: Path | None
-) -> tuple[ScaffoldStart | None, str]:
-    """The head model fitted to the clip, and where Gaussians start on it; else None, and why.
+def fitted_head_of(config: TrainConfig, clip: Clip, checkpoint: Path | None) -> tuple[FittedHead | None, str]:
+    """The head model that was fitted to the clip, for Gaussians to sit on; else None, and why.
 
     Who names --scaffold, or goes on with a run on one, insists on it: raises UserError.
     """
-    m, clip = config.model, data.clip
     is_wanted, insists = config.network.scaffold, "scaffold" in config.given
     if checkpoint is not None:
         head = load_metadata(checkpoint).get("head", {})
@@ -133,13 +133,19 @@ def scaffold_start(
     if not is_wanted:
         return None, ""
     try:
-        fitted = find_fitted_head(clip.root, clip.expression_names, m.models, config.run.quiet)
-        count, seed = config.start.initial_gaussians, config.run.seed
-        return start_on_scaffold(fitted, data.train, count, seed, config.run.quiet), ""
+        models, quiet = config.model.models, config.run.quiet
+        return find_fitted_head(clip.root, clip.expression_names, models, quiet), ""
     except UserError as error:
         if insists:
             raise
         return None, f"without a head model, so that side views will fray: {error}"
+
+
+def scaffold_start_on(fitted: FittedHead, config: TrainConfig, data: TrainingData) -> ScaffoldStart:
+    """A scaffold of the fitted head, and where Gaussians start on it. Raises UserError."""
+    try:
+        count, seed = config.start.initial_gaussians, config.run.seed
+        return start_on_scaffold(fitted, data.train, count, seed, config.run.quiet)
     except ValueError as error:
         raise UserError(f"--scaffold: {error}; look at mask/") from None
 
@@ -148,17 +154,18 @@ def fresh_state(
     config: TrainConfig,
     data: TrainingData,
     device: torch.device,
-    on_scaffold: ScaffoldStart | None = None,
+    scaffold_start: ScaffoldStart | None = None,
 ) -> TrainingState:
     """First Gaussians, networks at their start; a function of the seed."""
-    architecture = architecture_for(config, data.clip, data.train.cameras, on_scaffold is not None)
+    architecture = architecture_for(config, data.clip, data.train.cameras, scaffold_start is not None)
     # The layers of torch.nn draw from the global generator.
     torch.manual_seed(config.run.seed)
     generator = torch.Generator().manual_seed(config.run.seed)
     num, half_side = config.start.initial_gaussians, architecture.half_side
-    scaffold = None if on_scaffold is None else on_scaffold.scaffold
-    if on_scaffold is not None:
-        gaussians = GaussianModel.from_points(on_scaffold.xyz, architecture, generator, on_scaffold.seated)
+    scaffold = None if scaffold_start is None else scaffold_start.scaffold
+    if scaffold_start is not None:
+        xyz, seated = scaffold_start.xyz, scaffold_start.seated
+        gaussians = GaussianModel.from_points(xyz, architecture, generator, seated)
     elif config.start.start_on_surface:
         points = _points_on_surface(data.train, half_side, num, generator)
         gaussians = GaussianModel.from_points(points, architecture, generator)
@@ -219,7 +226,7 @@ def wants_torso_prediction(config: TrainConfig) -> bool:
 
 
 def augmentation_for(
-    config: TrainConfig, data: TrainingData, head: GaussianHead, on_scaffold: ScaffoldStart | None = None
+    config: TrainConfig, data: TrainingData, head: GaussianHead, scaffold_start: ScaffoldStart | None = None
 ) -> Augmentation:
     """What becomes of every training frame, as the options ask for it."""
     p = config.optimization
@@ -228,17 +235,17 @@ def augmentation_for(
         random_background=p.random_background,
         noise=p.expression_noise,
         signal_spread=signal_spread(head, data.train) if p.expression_noise else None,
-        side_views=side_views_of(data.train, config.run.seed, on_scaffold) if p.lambda_outside else None,
+        side_views=side_views_of(data.train, config.run.seed, scaffold_start) if p.lambda_outside else None,
     )
 
 
-def side_views_of(frames: FrameDataset, seed: int, on_scaffold: ScaffoldStart | None = None) -> SideViews:
+def side_views_of(frames: FrameDataset, seed: int, scaffold_start: ScaffoldStart | None = None) -> SideViews:
     """Views from cameras beside those of the clip. Raises UserError where the matte of its typical frame is
     empty."""
     camera = typical_camera(frames.cameras)
     frame = frames[frames.cameras.index(camera)]
     try:
-        points = None if on_scaffold is None else on_scaffold.volume
+        points = None if scaffold_start is None else scaffold_start.volume
         return SideViews(camera, frame.matte, torch.Generator().manual_seed(seed), points)
     except ValueError as error:
         raise UserError(f"--lambda_outside: frame {frame.image_id}: {error}; look at mask/") from None
