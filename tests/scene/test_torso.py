@@ -1,11 +1,13 @@
 import math
 
+import pytest
 import torch
 
 from scene.cameras import Camera
 from scene.torso import (
     fit_torso_map,
     follow_torso,
+    head_motion,
     initial_membership,
     motion_matrix,
     motion_vector,
@@ -131,3 +133,28 @@ def test_a_head_predicts_the_torso_where_nobody_has_measured_it():
     at_rest = head(camera, Drive(expression, head_pose, torch.eye(4)))
     assert torch.equal(predicted.means, given.means)
     assert not torch.allclose(predicted.means, at_rest.means)
+
+
+def test_a_torso_is_predicted_by_the_map_within_the_known_range_and_rests_far_beyond_it():
+    generator = torch.Generator().manual_seed(0)
+    torso_map = 0.1 * torch.randn(7, 6, generator=generator, dtype=torch.float64)
+    mean_pose = pose(0.0)[:3]
+    motions = torch.stack([head_motion(pose(yaw), mean_pose) for yaw in (-0.3, 0.0, 0.3)])
+    known = torch.stack([motions.amin(dim=0) - 0.01, motions.amax(dim=0) + 0.01])
+    for yaw in (-0.3, 0.1, 0.25):
+        row = torch.cat([head_motion(pose(yaw), mean_pose), torch.ones(1, dtype=torch.float64)])
+        found = motion_vector(predicted_torso(pose(yaw), mean_pose, torso_map, known))
+        torch.testing.assert_close(found, row @ torso_map)
+    # Sideways by 100 times what is known.
+    far = motion_vector(predicted_torso(pose(0.1, 5.0), mean_pose, torso_map, known))
+    torch.testing.assert_close(far, torso_map[6])
+
+
+def test_beyond_the_known_range_a_torso_goes_back_step_by_step():
+    mean_pose, known = pose(0.0)[:3], torch.tensor([[-0.1], [0.1]], dtype=torch.float64).expand(2, 6)
+    torso_map = torch.zeros(7, 6, dtype=torch.float64)
+    torso_map[3, 3] = 1.0  # sideways as the head
+    beyond = [0.0, 0.05, 0.1, 0.2, 0.4]
+    found = [predicted_torso(pose(0.0, 0.1 + b), mean_pose, torso_map, known)[0, 3].item() for b in beyond]
+    expected = [math.exp(-((b / 0.1) ** 2)) * (0.1 + b) for b in beyond]
+    assert found == pytest.approx(expected, abs=1e-9)

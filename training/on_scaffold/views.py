@@ -66,7 +66,8 @@ class View(NamedTuple):
 def choose_views(frames: FrameDataset) -> list[View]:
     """Some frames, spread over the clip, and those that turn most."""
     rotations = np.stack([camera.world_to_camera[:3, :3].cpu().numpy() for camera in frames.cameras])
-    yaw = np.arctan2(rotations[:, 0, 2], rotations[:, 2, 2])
+    # A camera before the face looks along -z.
+    yaw = np.arctan2(-rotations[:, 0, 2], -rotations[:, 2, 2])
     extreme = np.argsort(yaw)[evenly_spread(len(yaw), MOST_VIEWS // 2)]
     in_time = evenly_spread(len(yaw), MOST_VIEWS // 2)
     return [_view(frames[int(i)]) for i in np.union1d(extreme, in_time)]
