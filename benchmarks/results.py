@@ -23,7 +23,10 @@ from arguments.command_line import Parser
 from arguments.schedule import RESCALED_OPTIONS, option_values
 from benchmarks.result_runs import Run, execute, is_complete
 from benchmarks.result_table import summary, write_results
+from benchmarks.turned import EDGES, as_text, by_yaw, score_run
+from scene.dataset_readers import read_transforms
 from utils.errors import UserError, exit_on_user_error
+from utils.files import write_text
 from utils.json_files import read_json
 
 
@@ -33,6 +36,8 @@ class Table(NamedTuple):
     scored: str
     flags: str
     rows: dict[str, str]
+    # Whether the held-out frames are also scored by how far the head is turned, into turned.md.
+    by_yaw: bool = False
 
 
 # Choices are made on 40 frames that leave training.
@@ -101,6 +106,10 @@ TABLES = {
             "whole_outside_0.3": "--lambda_outside 0.3",
         },
     ),
+    # Clips whose last frames turn farther than the others.
+    "turned": Table(
+        scored="test", flags="-w --eval", rows={"scaffold": "", "floating": "--no-scaffold"}, by_yaw=True
+    ),
     "torso": Table(
         scored="val",
         flags=CHOICES,
@@ -136,7 +145,20 @@ def main(argv: list[str] | None = None) -> int:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             return 130
     print(write_results(folder, runs, table.scored))
+    if table.by_yaw:
+        print(write_by_yaw(folder, [run for run in runs if is_complete(run)]))
     return int(has_failed)
+
+
+def write_by_yaw(folder: Path, runs: list[Run]) -> str:
+    """Write turned.md: the scores of every run by yaw."""
+    texts = []
+    for run in runs:
+        rows = score_run(run.folder, read_transforms(run.source))
+        texts.append(f"{run}\n\n{as_text(by_yaw(rows, EDGES))}\n")
+    text = "\n".join(texts)
+    write_text(folder / "turned.md", text)
+    return text
 
 
 def runs_of(source: Path, table: Table, options: argparse.Namespace) -> Iterator[Run]:

@@ -64,10 +64,10 @@ def yaw_of(camera_to_world: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(camera_to_world[0, 2], camera_to_world[2, 2])))
 
 
-def score_run(run: Path, clip: Clip, split: str = "test") -> list[dict[str, float]]:
-    """Score all pictures that render.py drew of a split. Raises UserError where there are none."""
+def score_run(run: Path, clip: Clip) -> list[dict[str, float]]:
+    """Score the pictures that render.py drew of held-out frames. Raises UserError where there are none."""
     iterations = list_iterations(run / "model")
-    folder = run / split / f"ours_{iterations[-1]}" if iterations else run / split
+    folder = run / "test" / f"ours_{iterations[-1]}" if iterations else run / "test"
     path = folder / "metrics.json"
     if not path.is_file():
         raise UserError(f"{path}: missing; run: python render.py -m {run} --skip_train")

@@ -45,6 +45,8 @@ _OF_THE_CLIP = ("expression_size", "half_side", "sh_degree")
 POSE_GAIN = 10.0
 # Of the scene extent; a Gaussian on a scaffold is no larger.
 LARGEST_ON_SCAFFOLD = 0.05
+# Share of the way back to the surface at every step: a clip that hardly turns says little against it.
+SURFACE_PULL = 5e-3
 # Of how far it may go along the surface: what nobody saw is no smaller.
 SMALLEST_UNSEEN = 0.4
 # Of what sits on the head.
@@ -156,7 +158,7 @@ class GaussianHead(nn.Module):
         if self.scaffold is not None:
             gaussians = self.gaussians
             seat = self.scaffold.seats(gaussians.places)
-            gaussians.xyz.copy_(self.scaffold.confined(gaussians.places, gaussians.xyz))
+            gaussians.xyz.copy_(self.scaffold.confined(gaussians.places, gaussians.xyz, SURFACE_PULL))
             gaussians.log_scale.clamp_(max=math.log(self.architecture.half_side * LARGEST_ON_SCAFFOLD))
             # What frames see from aside only must not shrink to fit a rim: there would be gaps in it.
             unseen = (SMALLEST_UNSEEN * seat.is_of_head * (1 - seat.seen))[:, None]

@@ -125,8 +125,9 @@ class Scaffold(nn.Module):
             )
 
     @torch.no_grad()
-    def confined(self, places: Places, xyz: Tensor) -> Tensor:
-        """Means [N, 3] of the neutral face, brought back to within the limits of their places."""
+    def confined(self, places: Places, xyz: Tensor, pull: float = 0.0) -> Tensor:
+        """Means [N, 3] of the neutral face, brought back to within the limits of their places, and by the share
+        `pull` of the way to the middle between those below and above."""
         at_rest = self.neutral[self.triangles[places.triangle]]  # [N, 3, 3]
         origin = (places.barycentric[..., None] * at_rest).sum(dim=1)
         axes = triangle_frames(at_rest)
@@ -134,7 +135,9 @@ class Scaffold(nn.Module):
         along, below, above = self.limits[places.triangle].unbind(1)
         upper = torch.stack([along, along, above], dim=1)
         lower = torch.stack([-along, -along, -below], dim=1)
-        return origin + (axes @ local.clamp(lower, upper)[..., None])[..., 0]
+        local = local.clamp(lower, upper)
+        local[:, 2] += pull * (0.5 * (above - below) - local[:, 2])
+        return origin + (axes @ local[..., None])[..., 0]
 
 
 def triangle_frames(corners: Tensor) -> Tensor:
