@@ -126,7 +126,7 @@ class Scaffold(nn.Module):
 
     @torch.no_grad()
     def confined(self, places: Places, xyz: Tensor, pull: float = 0.0) -> Tensor:
-        """Means [N, 3] of the neutral face, brought back to within the limits of their places, and by the share
+        """Means [N, 3] of the neutral face, brought back to within the limits of their places, and by a share
         `pull` of the way to the middle between those below and above."""
         at_rest = self.neutral[self.triangles[places.triangle]]  # [N, 3, 3]
         origin = (places.barycentric[..., None] * at_rest).sum(dim=1)

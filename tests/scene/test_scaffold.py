@@ -172,3 +172,19 @@ def test_seats_say_what_places_are_like():
         assert seats.reach[row].item() == scaffold.limits[triangle, 0].item()
         assert seats.is_of_head[row] == scaffold.is_of_head[triangle]
         assert seats.seen[row] == scaffold.seen[triangle]
+
+
+def test_a_pull_takes_a_share_of_the_way_to_the_middle_of_the_limits_along_the_normal():
+    scaffold = double_scaffold()
+    places = draw_places(scaffold)
+    corners = scaffold.neutral[scaffold.triangles[places.triangle]]
+    origin = (places.barycentric[..., None] * corners).sum(dim=1)
+    normal = triangle_frames(corners)[..., 2]
+    below, above = scaffold.limits[places.triangle, 1:].unbind(1)
+    height = above.clone()
+    for _ in range(3):
+        height += 0.25 * (0.5 * (above - below) - height)
+    xyz = origin + above[:, None] * normal
+    for _ in range(3):
+        xyz = scaffold.confined(places, xyz, 0.25)
+    torch.testing.assert_close(xyz, origin + height[:, None] * normal)

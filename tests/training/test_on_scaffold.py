@@ -8,7 +8,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from arguments import parse_train_args
+from arguments import on_scaffold, parse_train_args
 from parametric_head.landmarks import LOWER_LIP, UPPER_LIP
 from parametric_head.zones import FACE, NECK, SKULL, zones
 from tests.parametric_head.small_head import small_arrays, small_head
@@ -23,10 +23,11 @@ from training.on_scaffold.hair import hair_thickness
 from training.on_scaffold.seats import is_of_head, limits_of, seat
 from training.on_scaffold.texture import paint
 from training.on_scaffold.views import MOST_VIEWS, choose_views, inside_share
-from training.start import open_data, scaffold_start
+from training.start import fitted_head_of, open_data, scaffold_start_on
 from utils.errors import UserError
 from utils.spherical_harmonics import rgb_to_dc
 
+NO_POINTS = np.zeros((0, 3))
 YAWS = np.linspace(-45, 45, 9)
 
 
@@ -226,7 +227,7 @@ def head_points(fitted):
 
 def test_a_body_is_what_the_head_does_not_cover(fitted):
     frame, alone = make_frame(fitted, 0, body=(0.4, -0.2)), make_frame(fitted, 0)
-    body = find_body(frame, head_points(fitted))
+    body = find_body(frame, head_points(fitted), NO_POINTS)
     seen = body.vertices @ frame.camera.world_to_camera[:3, :3].numpy().T
     seen += frame.camera.world_to_camera[:3, 3].numpy()
     u, v = (frame.camera.fx * seen[:, :2] / seen[:, 2:] + SIZE / 2).astype(int).T
@@ -242,16 +243,29 @@ def test_a_body_is_what_the_head_does_not_cover(fitted):
 
 def test_the_share_of_a_body_grows_with_it_and_a_bare_head_has_none(fitted):
     points = head_points(fitted)
-    shares = [
-        find_body(make_frame(fitted, 0, body=(half, -0.2)), points).share for half in (0.25, 0.35, 0.45)
-    ]
+    frames = [make_frame(fitted, 0, body=(half, -0.2)) for half in (0.25, 0.35, 0.45)]
+    shares = [find_body(frame, points, NO_POINTS).share for frame in frames]
     assert 0 < shares[0] < shares[1] < shares[2]
-    nothing = find_body(make_frame(fitted, 0), points)
+    nothing = find_body(make_frame(fitted, 0), points, NO_POINTS)
     assert nothing.share == 0 and len(nothing.vertices) == len(nothing.triangles) == len(nothing.volume) == 0
 
 
+def test_a_body_meets_the_neck_and_keeps_its_own_height_far_away(fitted):
+    frame, points = make_frame(fitted, 0, body=(0.4, -0.2)), head_points(fitted)
+    alone = find_body(frame, points, NO_POINTS)
+    # A neck at the upper edge of the body, 0.2 behind it.
+    middle = alone.vertices[np.abs(alone.vertices[:, 0]) < 0.05]
+    top = middle[middle[:, 1] > middle[:, 1].max() - 0.03]
+    neck = top - np.array([0, 0, 0.2])
+    body = find_body(frame, points, neck)
+    lowered = alone.vertices[:, 2] - body.vertices[:, 2]
+    near = cKDTree(top).query(alone.vertices)[0]
+    assert 0.1 < lowered[near < 0.005].mean() < 0.25
+    assert np.abs(lowered[near > 0.35]).max() < 0.02
+
+
 def test_seats_on_a_body_are_even(fitted):
-    body = find_body(make_frame(fitted, 0, body=(0.4, -0.2)), head_points(fitted))
+    body = find_body(make_frame(fitted, 0, body=(0.4, -0.2)), head_points(fitted), NO_POINTS)
     seating = seat_on_body(body, 20_000, np.random.default_rng(0))
     corners = body.vertices[body.triangles[seating.triangle]]
     np.testing.assert_allclose(np.einsum("nk,nkc->nc", seating.barycentric, corners), seating.xyz)
@@ -357,7 +371,7 @@ def test_what_is_wrong_with_a_fitted_head_is_said_in_one_line(tmp_path, models, 
 def start_of(root, *flags):
     flags = ["--preset", "best", "--device", "cpu", "--quiet", "--initial_gaussians", "500", *flags]
     config = parse_train_args(["-s", str(root), "-m", str(root / "run"), *flags])
-    return scaffold_start(config, open_data(config, torch.device("cpu")), None)
+    return fitted_head_of(config, open_data(config, torch.device("cpu")).clip, None)
 
 
 def test_without_a_fitted_head_a_run_says_so_and_begins_as_before(tmp_path):
@@ -376,4 +390,11 @@ def test_with_a_fitted_head_a_run_begins_on_it(tmp_path, models):
         document["exp_names"] = ["jawOpen", "mouthPucker", "eyeBlinkLeft", "browInnerUp", "unheardOf"]
     write_head(root)
     found, note = start_of(root)
-    assert note == "" and len(found.xyz) == 500 and found.scaffold.shapes.shape[0] == 5
+    assert note == "" and found.shapes.shape[0] == 5
+    config = parse_train_args(["-s", str(root), "-m", str(root / "run"), "--quiet", "--device", "cpu"])
+    assert on_scaffold(config).start.initial_gaussians == 14_000
+    given = parse_train_args(["-s", str(root), "-m", str(root / "run"), "--initial_gaussians", "500"])
+    given = on_scaffold(given)
+    assert given.start.initial_gaussians == 500 and given.optimization.max_gaussians == 24_000
+    start = scaffold_start_on(found, given, open_data(given, torch.device("cpu")))
+    assert len(start.xyz) == 500 and start.scaffold.shapes.shape[0] == 5

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
 from scipy.spatial.transform import Rotation
 
 from scene.cameras import Camera
@@ -13,6 +15,8 @@ from training.on_scaffold.seats import FLATNESS, Seating, surface_axes
 
 # Head units along, below and above the surface, which is a guess.
 LIMITS = (0.06, 0.05, 0.05)
+# Cells within which body and neck touch, and over which the body goes back to its own height; how strictly.
+_TOUCH, _FADE, _TRUST = 2, 12, 10.0
 # A body of fewer cells is the rim of a head.
 _SMALLEST = 30
 # How many more Gaussians a pixel of the head has than one of the body.
@@ -31,8 +35,11 @@ class Body(NamedTuple):
     share: float
 
 
-def find_body(frame: Frame, head_points: np.ndarray) -> Body:
-    """The body in a frame whose head has these points [N, 3]. Raises ValueError where the matte is empty."""
+def find_body(frame: Frame, head_points: np.ndarray, neck_points: np.ndarray) -> Body:
+    """The body in a frame whose head has these points [N, 3], and its neck [M, 3].
+
+    Raises ValueError where the matte is empty.
+    """
     balloon = Balloon(frame.camera, frame.matte)
     covered = np.zeros(balloon.inside.shape, np.uint8)
     column, row, is_in = _cells(balloon, head_points)
@@ -40,6 +47,8 @@ def find_body(frame: Frame, head_points: np.ndarray) -> Body:
     covered = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
     is_body = balloon.inside & ~covered
     count = int(is_body.sum())
+    if count and len(neck_points):
+        _meet_the_neck(balloon, is_body, neck_points)
     vertices, triangles = balloon.mesh(is_body)
     if count < _SMALLEST or not len(triangles):
         nothing = np.zeros((0, 3))
@@ -68,6 +77,35 @@ def seat_on_body(body: Body, count: int, random: np.random.Generator) -> Seating
     rotation = np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
     xyz = (barycentric[..., None] * corners[triangle]).sum(axis=1)
     return Seating(triangle, barycentric, xyz, scale, rotation)
+
+
+def _meet_the_neck(balloon: Balloon, is_body: np.ndarray, neck_points: np.ndarray) -> None:
+    """Bring the balloon's height to the neck's where they touch, and less and less farther away.
+
+    A blown-up outline is thickest in its middle, before the throat.
+    """
+    column, row, is_in = _cells(balloon, neck_points)
+    pose = balloon.pose.numpy()
+    depth = balloon.distance - (neck_points @ pose[2, :3] + pose[2, 3])
+    front = np.full(is_body.shape, -np.inf)
+    np.maximum.at(front, (row[is_in], column[is_in]), depth[is_in])
+    # The frontmost neck around each cell.
+    near = cv2.dilate(front, np.ones((2 * _TOUCH + 1, 2 * _TOUCH + 1)), borderValue=-np.inf)
+    touches = is_body & np.isfinite(near)
+    number = np.full(is_body.shape, -1)
+    number[is_body] = np.arange(is_body.sum())
+    across = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()]) for a, b in across], axis=1)
+    first, second = pairs[:, (pairs >= 0).all(axis=0)]
+    size = int(is_body.sum())
+    links = scipy.sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(size, size))
+    links = links + links.T
+    known = _TRUST * touches[is_body]
+    wanted = np.where(touches, near - balloon.height, 0.0)[is_body]
+    degree = np.asarray(links.sum(axis=1)).ravel()
+    system = scipy.sparse.diags(degree + known + 1 / _FADE**2) - links
+    moved = scipy.sparse.linalg.spsolve(system.tocsc(), known * wanted)
+    balloon.height[is_body] += moved
 
 
 def _cells(balloon: Balloon, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

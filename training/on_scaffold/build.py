@@ -53,7 +53,8 @@ def start_on_scaffold(
         # Only necks end where the matte does: with --only_head, or at the edge of the picture.
         is_neck = (zone == NECK) | (fitted.head.neutral[:, 1] < NECK_END)
         is_wanted = ~is_neck | ((inside_share(views, points) > _LEAST_SHARE) & (zone == NECK))
-        body = find_body(frames[frames.cameras.index(typical_camera(frames.cameras))], points[is_wanted])
+        typical = frames[frames.cameras.index(typical_camera(frames.cameras))]
+        body = find_body(typical, points[is_wanted], points[is_wanted & is_neck])
         scaffold = _scaffold(fitted, limits_of(fitted, thickness), texture, body)
         seated, xyz = _seated(fitted, thickness, is_wanted, body, count, np.random.default_rng(seed))
         progress.update()
