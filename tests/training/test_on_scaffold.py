@@ -8,6 +8,8 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+import render
+import train
 from arguments import on_scaffold, parse_train_args
 from parametric_head.landmarks import LOWER_LIP, UPPER_LIP
 from parametric_head.zones import FACE, NECK, SKULL, zones
@@ -24,6 +26,7 @@ from training.on_scaffold.seats import is_of_head, limits_of, seat
 from training.on_scaffold.texture import paint
 from training.on_scaffold.views import MOST_VIEWS, choose_views, inside_share
 from training.start import fitted_head_of, open_data, scaffold_start_on
+from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 from utils.spherical_harmonics import rgb_to_dc
 
@@ -398,3 +401,28 @@ def test_with_a_fitted_head_a_run_begins_on_it(tmp_path, models):
     assert given.start.initial_gaussians == 500 and given.optimization.max_gaussians == 24_000
     start = scaffold_start_on(found, given, open_data(given, torch.device("cpu")))
     assert len(start.xyz) == 500 and start.scaffold.shapes.shape[0] == 5
+
+
+def test_a_run_on_a_scaffold_resumes_exactly_and_is_rendered_without_the_models_file(tmp_path, models):
+    root = write_clip(tmp_path / "clip", num_frames=6, width=64, height=64)
+    with edited_json(root) as document:
+        document["exp_names"] = ["jawOpen", "mouthPucker", "eyeBlinkLeft", "browInnerUp", "unheardOf"]
+    write_head(root)
+    flags = ["-s", str(root), "--preset", "quick", "--device", "cpu", "--quiet", "--iterations", "12"]
+    flags += ["--initial_gaussians", "300", "--warm_up", "2", "--densification_interval", "4"]
+    flags += ["--densify_from_iter", "3", "--densify_until_iter", "11", "--checkpoint_iterations", "6"]
+    train.main([*flags, "-m", str(tmp_path / "a")])
+    checkpoint = tmp_path / "a/checkpoints/iteration_6.safetensors"
+    train.main([*flags, "-m", str(tmp_path / "b"), "--start_checkpoint", str(checkpoint)])
+    name = "model/iteration_12.safetensors"
+    whole, resumed = (load_checkpoint(tmp_path / run / name).tensors for run in "ab")
+    assert whole.keys() == resumed.keys() and "scaffold.neutral" in whole
+    for key, value in whole.items():
+        assert torch.equal(value, resumed[key]), key
+    models.unlink()
+    (root / "head.json").unlink()
+    render.main(["-m", str(tmp_path / "a"), "--novel_view", "--num_frames", "3", "--quiet"])
+    assert len(list((tmp_path / "a/novel_view").rglob("renders/*.png"))) == 3
+    with pytest.raises(SystemExit) as stopped:
+        train.main([*flags, "-m", str(tmp_path / "c"), "--start_checkpoint", str(checkpoint)])
+    assert stopped.value.code == 2
