@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 import render
 import train
 from arguments import on_scaffold, parse_train_args
-from parametric_head.landmarks import LOWER_LIP, UPPER_LIP
+from parametric_head.landmarks import LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
 from parametric_head.zones import FACE, NECK, SKULL, zones
 from tests.parametric_head.small_head import small_arrays, small_head
 from tests.preparation.head_fit.talking_head import make_person
@@ -210,7 +210,13 @@ def test_hair_may_go_farther_than_skin_and_teeth_stay(fitted):
     is_hair = (zone == SKULL)[head.triangles].any(axis=1)
     is_skin = (zone == FACE)[head.triangles].all(axis=1)
     assert (limits[is_hair].min(axis=0) > limits[is_skin].max(axis=0)).all()
-    assert (limits[head.is_in("teeth")].max(axis=0) < limits[is_skin].min(axis=0)).all()
+    # Teeth and eyeballs do not come through lips and lids, nor lids into eyeballs.
+    for name in ("teeth", "eyeball_left"):
+        assert (limits[head.is_in(name), 2] == 0).all()
+    assert limits[head.is_in("teeth"), 0].max() < limits[is_skin, 0].min()
+    edges = fitted.person.places.of(head.neutral)[[*UPPER_LIDS, *LOWER_LIDS]]
+    distance = cKDTree(edges).query(head.neutral[head.triangles].mean(axis=1))[0]
+    assert limits[is_skin & (distance < 0.5), 1].max() < 0.1 < limits[is_skin & (distance > 1.5), 1].min()
     # Where hair ends it may be.
     np.testing.assert_allclose(limits[is_hair, 2], bare[is_hair, 2] + 1.2)
     np.testing.assert_allclose(limits[:, :2], bare[:, :2])
@@ -306,7 +312,7 @@ def test_a_scaffold_moves_as_the_person_and_everyone_has_a_seat():
     red = rgb_to_dc(torch.tensor([1.0, 0, 0]))
     aside = start.xyz[:, 0].abs()
     beside_the_head = on_body & (aside > 0.27) & (aside < 0.33)
-    assert beside_the_head.sum() > 50
+    assert beside_the_head.sum() > 30
     # But for its rim.
     is_red = (seats.color[beside_the_head] - red).abs().amax(dim=1) < 0.05
     assert is_red.float().mean() > 0.8
