@@ -25,6 +25,10 @@ class Frames(list):
     def cameras(self) -> tuple[Camera, ...]:
         return tuple(frame.camera for frame in self)
 
+    @property
+    def expressions(self) -> torch.Tensor:  # [F, E]
+        return torch.stack([frame.expression for frame in self])
+
 
 def make_fitted(names: Sequence[str] | None = None) -> FittedHead:
     """The mean person of the small head, whose clip has coefficients of these names (default: all)."""

@@ -54,6 +54,18 @@ def views_of(*args, yaws=YAWS, **kwargs):
 # Views
 
 
+def test_frames_that_show_most_of_an_expression_are_among_the_views(fitted):
+    frame = make_frame(fitted, 0)
+    expressions = torch.zeros(200, len(frame.expression))
+    expressions[77, 3], expressions[131, 5], expressions[150, 7] = 0.9, 0.6, 0.1
+    expressions[:, 9] = 0.8
+    small = frame._replace(image=frame.image[:, :8, :8])
+    chosen = choose_views(Frames(small._replace(expression=expression) for expression in expressions))
+    shown = np.stack([view.expression for view in chosen])
+    assert shown[:, 3].max() == pytest.approx(0.9) and shown[:, 5].max() == pytest.approx(0.6)
+    assert len(chosen) <= MOST_VIEWS + 3
+
+
 def test_views_are_spread_over_the_clip_and_those_that_turn_most_are_among_them(fitted):
     frames = Frames(
         make_frame(fitted, yaw) for yaw in np.random.default_rng(0).permutation(np.arange(-20, 20))

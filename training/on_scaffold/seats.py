@@ -33,11 +33,11 @@ _LIMITS_OF_PARTS = {
     "gums_tongue": (0.3, 0.2, 0.1),
     # Nothing of these comes through lids and lips.
     "teeth": (0.2, 0.1, 0.0),
-    "eyeball_left": (0.3, 0.1, 0.0),
-    "eyeball_right": (0.3, 0.1, 0.0),
+    "eyeball_left": (0.3, 0.05, 0.0),
+    "eyeball_right": (0.3, 0.05, 0.0),
 }
-# Of lids, how far around their edges, cm, and how far below they may be.
-_LIDS, _BELOW_LIDS = 1.0, 0.03
+# Lids reach so far around their edges, cm; how far they may be below and above.
+_LIDS, _LID_LIMITS = 1.0, (0.03, 0.15)
 # Thickness of a Gaussian across the surface over its width.
 FLATNESS = 0.3
 # Share of the hair's Gaussians that lie within it, not on its surface.
@@ -61,7 +61,7 @@ def limits_of(fitted: FittedHead, thickness: np.ndarray) -> np.ndarray:
     limits = np.tile(_SKIN_LIMITS, (len(head.triangles), 1))
     edges = fitted.person.places.of(head.neutral)[[*UPPER_LIDS, *LOWER_LIDS]]
     middles = head.neutral[head.triangles].mean(axis=1)
-    limits[cKDTree(edges).query(middles)[0] < _LIDS, 1] = _BELOW_LIDS
+    limits[cKDTree(edges).query(middles)[0] < _LIDS, 1:] = _LID_LIMITS
     limits[(zone == NECK).all(axis=1) | (zone == NO_ZONE).all(axis=1)] = _NECK_LIMITS
     is_hair = (zone == SKULL).any(axis=1)
     limits[is_hair] = _HAIR_LIMITS

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
+from parametric_head.person import SIDES
 from parametric_head.surface import laplacian, welded
 from parametric_head.zones import SKULL, zones
 from training.on_scaffold.fitted_head import FittedHead
@@ -25,6 +26,8 @@ _ENOUGH = 0.5
 _FAINT = 1e-3
 # cm on the mean head above which there is hair; how much its colour counts on the rest of the skull.
 _TOP, _CROWN = 9.0, 0.01
+# cm that a lid moves when it closes, from which on it folds; what an open eye tells of it.
+_FOLD, _OPEN = 0.4, 0.03
 # Where no frame shows them.
 _INSIDE = {
     "mouth_socket": (0.18, 0.07, 0.06),
@@ -46,14 +49,21 @@ def paint(fitted: FittedHead, lifted: np.ndarray, views: Sequence[View]) -> Text
     """lifted [V, 3]: how much each vertex is moved outwards by hair."""
     total = np.zeros((len(lifted), 3))
     weight = np.zeros(len(lifted))
+    blinks = [fitted.head.columns[f"eyeBlink{side}"] for side in SIDES]
+    # What folds away over an open eye, and how much.
+    folds = np.linalg.norm(fitted.mesh.shapes[blinks], axis=2) / (_FOLD * fitted.unit)
+    folds = np.minimum(folds, 1)  # [2, V]
     for view in views:
-        points = fitted.mesh.vertices(fitted.coefficients(view.expression)) + lifted
+        coefficients = fitted.coefficients(view.expression)
+        points = fitted.mesh.vertices(coefficients) + lifted
         sight = points - view.eye
         cosine = -(fitted.normals * sight).sum(axis=1) / np.linalg.norm(sight, axis=1)
         pixels = view.project(points)
         is_good = view.visible(points, fitted.head.triangles) & view.is_inside(pixels)
         is_good &= view.sample(view.matte, pixels, 0.0) > _OPAQUE
         trust = is_good * np.clip((cosine - _GRAZING) / (1 - _GRAZING), 0, 1)
+        for fold, closed in zip(folds, coefficients[blinks], strict=True):
+            trust = trust * (1 - fold * (1 - np.clip(closed, _OPEN, 1)))
         total += trust[:, None] * view.sample(view.image, pixels, 0.0)
         weight += trust
     known = np.clip(weight / _ENOUGH, 0, 1)

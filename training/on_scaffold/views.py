@@ -10,8 +10,10 @@ from parametric_head.drawing import draw_mesh
 from scene.dataset import Frame, FrameDataset
 from utils.sampling import evenly_spread
 
-# Views that tell thickness and colours; more tell no more.
-MOST_VIEWS = 32
+# Views that tell thickness and colours, and more that tell what only some expression shows.
+MOST_VIEWS, MOST_EXPRESSIONS = 32, 16
+# A coefficient that moves by less shows nothing new.
+_LEAST_RANGE = 0.2
 # Head units that a vertex may lie behind the drawn surface and still be seen.
 _TOLERANCE = 0.008
 # Of the picture's size: as far outside of the matte a point may lie, as fits are not exact.
@@ -64,13 +66,21 @@ class View(NamedTuple):
 
 
 def choose_views(frames: FrameDataset) -> list[View]:
-    """Some frames, spread over the clip, and those that turn most."""
+    """Some frames, spread over the clip, those that turn most, and those that show most of an expression."""
     rotations = np.stack([camera.world_to_camera[:3, :3].cpu().numpy() for camera in frames.cameras])
     # A camera before the face looks along -z.
     yaw = np.arctan2(-rotations[:, 0, 2], -rotations[:, 2, 2])
     extreme = np.argsort(yaw)[evenly_spread(len(yaw), MOST_VIEWS // 2)]
     in_time = evenly_spread(len(yaw), MOST_VIEWS // 2)
-    return [_view(frames[int(i)]) for i in np.union1d(extreme, in_time)]
+    chosen = np.unique(np.concatenate([extreme, in_time, _strongest(frames.expressions.cpu().numpy())]))
+    return [_view(frames[int(i)]) for i in chosen]
+
+
+def _strongest(expressions: np.ndarray) -> np.ndarray:
+    """Of the coefficients [F, E] that vary most, the frames in which each is largest."""
+    spread = np.ptp(expressions, axis=0)
+    columns = np.argsort(-spread)[:MOST_EXPRESSIONS]
+    return expressions[:, columns[spread[columns] > _LEAST_RANGE]].argmax(axis=0)
 
 
 def _view(frame: Frame) -> View:
