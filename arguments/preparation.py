@@ -130,6 +130,8 @@ def parse_prepare_args(argv: list[str] | None = None) -> PreparationParams:
     check_ranges(params)
     if params.rotate not in ROTATIONS:
         raise UserError(f"--rotate {params.rotate}: expected 0, 90, 180 or 270 degrees clockwise")
+    if params.parsing == "head" and params.tracker == "landmarks":
+        raise UserError("--parsing head: needs the head model, which --tracker landmarks leaves out")
     _check_task(params)
     return params
 

@@ -73,13 +73,13 @@ def find_networks(options: PreparationParams) -> Networks:
 
 
 def _find_head(options: PreparationParams, landmarker: Path) -> Callable[[], HeadModel] | None:
-    """The head model, which "head" insists on; "auto" does without where it cannot be had."""
+    """The head model, which --tracker head and --parsing head insist on; "auto" does without."""
     if not options.wants_head:
         return None
     try:
         path = find_head(options.models, options.quiet)
     except UserError as error:
-        if options.tracker == "head":
+        if "head" in (options.tracker, options.parsing):
             raise
         if not options.quiet:
             print(f"note: tracking landmarks alone, without a head model: {error}", file=sys.stderr)

@@ -64,6 +64,10 @@ def test_a_switch_before_the_video_does_not_swallow_it():
         ([*VIDEO_AND_OUT, "--start", "inf"], "--start: expected seconds or minutes:seconds, found 'inf'"),
         ([*VIDEO_AND_OUT, "--from", "nerface"], "--from: invalid choice: 'nerface'.*insta.*flashavatar"),
         ([*VIDEO_AND_OUT, "--parsing", "blue"], "--parsing: invalid choice: 'blue'.*auto.*network"),
+        (
+            [*VIDEO_AND_OUT, "--parsing", "head", "--tracker", "landmarks"],
+            "--parsing head: needs the head model, which --tracker landmarks leaves out",
+        ),
         (["--torso_only", "data"], "--torso_only: no such option; did you mean --torso-only?"),
         ([*VIDEO_AND_OUT, "--extra_expressions", "gaze"], "--extra_expressions: no such option"),
     ],

@@ -67,8 +67,9 @@ def test_auto_does_without_the_head_model_and_says_so_in_one_line(files, capsys)
 def test_a_head_model_that_is_insisted_on_must_be_there(files):
     assert find_networks(PreparationParams(models=FOLDER, tracker="head")).head is not None
     files.remove(HEAD)
-    with pytest.raises(UserError, match="ict_head"):
-        find_networks(PreparationParams(models=FOLDER, tracker="head"))
+    for insisting in ({"tracker": "head"}, {"parsing": "head"}):
+        with pytest.raises(UserError, match="ict_head"):
+            find_networks(PreparationParams(models=FOLDER, **insisting))
 
 
 def test_no_head_model_is_looked_for_where_landmarks_are_tracked(files, capsys):
