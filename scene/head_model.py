@@ -1,11 +1,13 @@
 """GaussianHead: camera and drive in, splats to draw out.
 
 canonical Gaussians -> deformation by the expression -> K doppelgangers -> tri-plane features -> opacity and
-colour. Nothing here knows how splats are drawn, and drawing changes nothing here: `forward` is pure.
+colour; on a scaffold the deformed Gaussians are carried to where the driven mesh has their places. Nothing
+here knows how splats are drawn, and drawing changes nothing here: `forward` is pure.
 """
 
 import math
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from torch.nn import functional as F
 
 from arguments import NetworkParams
 from diff_gaussian_rasterization import Splats
-from scene.blendshapes import Blendshapes
+from scene.blendshapes import Blend, Blendshapes
 from scene.cameras import Camera
 from scene.decoder import HierarchicalDecoder
 from scene.deformation import DeformationField
@@ -100,85 +102,103 @@ class GaussianHead(nn.Module):
         `torso` by most.
         """
         drive = self._known(Drive(drive) if isinstance(drive, Tensor) else drive)
-        gaussians, a = self.gaussians, self.architecture
-        xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
-        seat = None if self.scaffold is None else self.scaffold.seats(gaussians.places)
-        if seat is not None:
-            xyz = xyz + self.shape(xyz, seat.reach)
-        blend = None
-        if self.deforms:
-            signals, is_second = self._signals(drive, seat)
-            offsets = [self.deformation(xyz, signals, is_second)]
-            if self.blendshapes is not None:
-                blend = self.blendshapes(gaussians.blendshapes, signals, is_second)
-                offsets.append(blend)
-            shift = sum(offset.xyz for offset in offsets)
-            xyz = xyz + (shift if seat is None else seat.reach * torch.tanh(shift / seat.reach))
-            for offset in offsets:
-                rotation, log_scale = rotation + offset.rotation, log_scale + offset.log_scale
-        tau = F.normalize(gaussians.tau, dim=-1) if a.flat_tau else gaussians.tau
-        features = self.triplane(derive(xyz, tau))  # [N, C]
-        if seat is not None:
-            motion = self.scaffold.motion(gaussians.places, drive.expression)
-            xyz, rotation, log_scale = motion.carry(xyz, rotation, log_scale)
-        if a.torso_membership and drive.head_pose is not None:
-            motion = torso_motion(drive.head_pose, self.mean_pose, drive.torso)
-            membership = torch.sigmoid(gaussians.torso_logit)
-            if seat is not None:
-                membership = membership * ~seat.is_of_head[:, None]
-            xyz, rotation = follow_torso(xyz, rotation, membership, motion)
-        directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3], of the deformed means
-        if seat is not None:
-            # A clip that hardly turns says nothing about them.
-            directions = torch.zeros_like(directions)
-        decoded = self.decoder(features, directions, self.active_sh_degree)
-        opacity_logit, sh = decoded.opacity_logit, decoded.sh
-        if blend is not None:
-            opacity_logit, sh = opacity_logit + blend.opacity_logit, _with_dc_offset(sh, blend.color)
-        if seat is not None:
-            # Where nobody looked, nothing is learned.
-            opacity_logit = seat.seen * opacity_logit
-            sh = _with_dc_offset(seat.seen[:, None, None] * _with_dc_offset(sh, gaussians.color), seat.color)
-        opacities = torch.sigmoid(opacity_logit + gaussians.opacity_offset)
-        if seat is not None:
-            # Nothing shines through a head.
-            least = LEAST_OPACITY * seat.is_of_head
-            opacities = least + (1 - least) * opacities
+        seats = None if self.scaffold is None else self.scaffold.seats(self.gaussians.places)
+        placed, blend = self._deformed(drive, seats)
+        tau = self.gaussians.tau
+        tau = F.normalize(tau, dim=-1) if self.architecture.flat_tau else tau
+        features = self.triplane(derive(placed.xyz, tau))  # [N, C]
+        placed = self._carried(placed, drive, seats)
+        opacities, sh = self._decoded(features, placed.xyz, camera, blend, seats)
         return Splats(
-            means=xyz,
+            means=placed.xyz,
             opacities=opacities,
-            scales=log_scale.exp(),
-            rotations=F.normalize(rotation, dim=1),
+            scales=placed.log_scale.exp(),
+            rotations=F.normalize(placed.rotation, dim=1),
             sh=sh,
         )
+
+    def _deformed(self, drive: Drive, seats: Seats | None) -> tuple["_Placed", Blend | None]:
+        """The canonical Gaussians with what is learned of the person's shape and of the drive."""
+        gaussians, blend = self.gaussians, None
+        xyz, rotation, log_scale = gaussians.xyz, gaussians.rotation, gaussians.log_scale
+        if seats is not None:
+            xyz = xyz + self.shape(xyz, seats.reach)
+        if not self.deforms:
+            return _Placed(xyz, rotation, log_scale), None
+        signals, is_second = self._signals(drive, seats)
+        offsets = [self.deformation(xyz, signals, is_second)]
+        if self.blendshapes is not None:
+            blend = self.blendshapes(gaussians.blendshapes, signals, is_second)
+            offsets.append(blend)
+        shift = sum(offset.xyz for offset in offsets)
+        xyz = xyz + (shift if seats is None else seats.reach * torch.tanh(shift / seats.reach))
+        for offset in offsets:
+            rotation, log_scale = rotation + offset.rotation, log_scale + offset.log_scale
+        return _Placed(xyz, rotation, log_scale), blend
+
+    def _carried(self, placed: "_Placed", drive: Drive, seats: Seats | None) -> "_Placed":
+        """Taken along by the scaffold, and by the torso what belongs to it."""
+        xyz, rotation, log_scale = placed
+        if seats is not None:
+            motion = self.scaffold.motion(self.gaussians.places, drive.expression)
+            xyz, rotation, log_scale = motion.carry(xyz, rotation, log_scale)
+        if self.architecture.torso_membership and drive.head_pose is not None:
+            motion = torso_motion(drive.head_pose, self.mean_pose, drive.torso)
+            membership = torch.sigmoid(self.gaussians.torso_logit)
+            if seats is not None:
+                membership = membership * ~seats.is_of_head[:, None]
+            xyz, rotation = follow_torso(xyz, rotation, membership, motion)
+        return _Placed(xyz, rotation, log_scale)
+
+    def _decoded(
+        self, features: Tensor, xyz: Tensor, camera: Camera, blend: Blend | None, seats: Seats | None
+    ) -> tuple[Tensor, Tensor]:
+        """Opacities [N] and SH coefficients [N, S, 3] of features [N, C] at deformed means [N, 3]."""
+        gaussians = self.gaussians
+        directions = F.normalize(xyz - camera.center, dim=1)  # [N, 3]
+        if seats is not None:
+            # A clip that hardly turns says nothing about them.
+            directions = torch.zeros_like(directions)
+        opacity_logit, sh = self.decoder(features, directions, self.active_sh_degree)
+        if blend is not None:
+            opacity_logit, sh = opacity_logit + blend.opacity_logit, _with_dc_offset(sh, blend.color)
+        if seats is None:
+            return torch.sigmoid(opacity_logit + gaussians.opacity_offset), sh
+        # Where nobody looked, nothing is learned.
+        sh = _with_dc_offset(seats.seen[:, None, None] * _with_dc_offset(sh, gaussians.color), seats.color)
+        opacities = torch.sigmoid(seats.seen * opacity_logit + gaussians.opacity_offset)
+        # Nothing shines through a head.
+        least = LEAST_OPACITY * seats.is_of_head
+        return least + (1 - least) * opacities, sh
 
     @torch.no_grad()
     def confine_(self) -> None:
         """Bring Gaussians back to within the limits of their places on the scaffold, if there is one."""
-        if self.scaffold is not None:
-            gaussians = self.gaussians
-            seat = self.scaffold.seats(gaussians.places)
-            gaussians.xyz.copy_(self.scaffold.confined(gaussians.places, gaussians.xyz, SURFACE_PULL))
-            gaussians.log_scale.clamp_(max=math.log(self.architecture.half_side * LARGEST_ON_SCAFFOLD))
-            # What frames see from aside only must not shrink to fit a rim: there would be gaps in it.
-            unseen = (SMALLEST_UNSEEN * seat.is_of_head * (1 - seat.seen))[:, None]
-            along = gaussians.log_scale[:, :2]
-            along.copy_(torch.maximum(along, (unseen * seat.reach).clamp_min(1e-12).log()))
+        if self.scaffold is None:
+            return
+        gaussians = self.gaussians
+        seats = self.scaffold.seats(gaussians.places)
+        gaussians.xyz.copy_(self.scaffold.confined(gaussians.places, gaussians.xyz, SURFACE_PULL))
+        gaussians.log_scale.clamp_(max=math.log(self.architecture.half_side * LARGEST_ON_SCAFFOLD))
+        # What frames see from aside only must not shrink to fit a rim: there would be gaps in it.
+        unseen = (SMALLEST_UNSEEN * seats.is_of_head * (1 - seats.seen))[:, None]
+        along = gaussians.log_scale[:, :2]
+        along.copy_(torch.maximum(along, (unseen * seats.reach).clamp_min(1e-12).log()))
 
     def driving_signal(self, drive: Drive) -> Tensor:
         """What moves the Gaussians, without noise: [D]."""
         return self._signal(self._known(drive))
 
-    def _signals(self, drive: Drive, seat: Seats | None) -> tuple[Tensor, Tensor | None]:
+    def _signals(self, drive: Drive, seats: Seats | None) -> tuple[Tensor, Tensor | None]:
         """The driving signal [D]; on a scaffold as far as the clip knows it, [2, D]: with the poses and
         without, and whose Gaussians [N] the second one is."""
         signal = self._signal(drive)
-        if seat is None:
+        if seats is None:
             return signal if drive.noise is None else signal + drive.noise, None
         signal = signal.clamp(*self.known_signals)
         signal = signal if drive.noise is None else signal + drive.noise
         is_expression = torch.arange(len(signal), device=signal.device) < self.architecture.expression_size
-        return torch.stack([signal, signal * is_expression]), seat.is_of_head
+        return torch.stack([signal, signal * is_expression]), seats.is_of_head
 
     def _signal(self, drive: Drive) -> Tensor:
         """No coefficient is divided by its spread: many hardly vary."""
@@ -229,6 +249,14 @@ class GaussianHead(nn.Module):
         head.active_sh_degree = metadata["active_sh_degree"]
         head.deforms = metadata["deforms"]
         return head
+
+
+class _Placed(NamedTuple):
+    """Where Gaussians are, how turned and how large."""
+
+    xyz: Tensor  # [N, 3]
+    rotation: Tensor  # [N, 4] quaternion, raw
+    log_scale: Tensor  # [N, 3]
 
 
 def _with_dc_offset(sh: Tensor, color: Tensor) -> Tensor:
