@@ -3,8 +3,8 @@
     python export.py -m output/id1                    writes output/id1/light/iteration_N.safetensors
     python export.py -m avatar.safetensors            writes avatar_light.safetensors
 
-`load_avatar` reads the file, `python render.py -m output/id1 --light` draws it. What it loses against the full
-avatar, which stays the reference, is printed. The torso of a light form stays at rest.
+`load_avatar` reads the file, `python render.py -m output/id1 --light` draws it. What it loses against the
+full avatar, which stays the reference, is printed. The torso of a light form stays at rest.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ def main(argv: list[str] | None = None) -> None:
     baked = bake(avatar, fitted, round(1e6 * params.max_megabytes), params.max_yaw, params.quiet)
     save_avatar(replace(avatar, head=baked.head), path)
     print(
-        f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(baked.head):,} splats ({baked.num_hidden:,} never "
-        f"show within {params.max_yaw:g} degrees), {baked.num_components} components, {baked.step:.3f} pixels "
-        "a step; its torso stays at rest"
+        f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(baked.head):,} splats ({baked.num_hidden:,} "
+        f"never show within {params.max_yaw:g} degrees), {baked.num_components} components, "
+        f"{baked.step:.3f} pixels a step; its torso stays at rest"
     )
     scores = agreement(avatar, baked.head, others, params.quiet)
     print(
-        f"PSNR against the full avatar: {scores.front.mean():.2f} dB in front (least {scores.front.min():.2f}), "
+        f"PSNR against the full avatar: {scores.front.mean():.2f} dB in front "
+        f"(least {scores.front.min():.2f}), "
         f"{scores.side.mean():.2f} dB at 30 degrees, over {len(others)} expressions that were not fitted; "
         f"{scores.alone.mean():.2f} dB with one coefficient at 1 (least {scores.alone.min():.2f})"
     )

@@ -35,6 +35,7 @@ LEAST_SHOWN = 0.05
 # Steps of rotation (quaternion), log-scale, opacity logit and colour that show about as much as one pixel's.
 STEPS = {"rotation": 0.1, "log_scale": 0.1, "opacity_logit": 0.3, "color": 0.1}
 FINEST, COARSEST = 1e-3, 10.0
+NUM_HALVINGS = 8
 # For the header of a file: names, numbers and shapes.
 HEADER_BYTES = 8_000
 
@@ -78,7 +79,7 @@ def ranges_of(avatar: Avatar) -> Tensor:
 
 
 def probes(neutral: Tensor, motion: Tensor, ranges: Tensor, seed: int = 0) -> Probes:
-    """The neutral face, frames of a clip [F, E], each coefficient alone at 0.5 and 1, random ones together."""
+    """The neutral face, frames of a clip [F, E], each coefficient alone at 0.5 and 1, random ones."""
     generator = torch.Generator().manual_seed(seed)
     size = len(neutral)
     alone = torch.eye(size, device=neutral.device)
@@ -196,20 +197,20 @@ def bake(avatar: Avatar, motion: Tensor, max_bytes: int, max_yaw: float, quiet: 
         bases = {name: rounded(factors[name], steps[name]) for name in OFFSET_SIZES}
         return LightHead(still, bases, neutral, ranges)
 
-    step = _finest_step(lambda step: packed_size(with_step(step)), max_bytes - HEADER_BYTES)
+    step = _finest_step(lambda step: packed_size(with_step(step)), max_bytes - HEADER_BYTES, quiet)
     head = unpack_light_head({k: v.cpu() for k, v in pack_light_head(with_step(step)).items()})
     num_components = sum(len(basis.steps) for basis in head.bases.values())
     return Baked(head.to(neutral.device), int((~shown).sum()), step, num_components)
 
 
-def _finest_step(size_of: Callable[[float], int], max_bytes: int) -> float:
-    """The least step whose size is at most `max_bytes`, within 5 %."""
+def _finest_step(size_of: Callable[[float], int], max_bytes: int, quiet: bool) -> float:
+    """The least step whose size is at most `max_bytes`, within 4 %."""
     low, high = FINEST, COARSEST
     if size_of(low) <= max_bytes:
         return low
     if (least := size_of(high)) > max_bytes:
         raise UserError(f"--max_megabytes: this avatar needs at least {(least + HEADER_BYTES) / 1e6:.2f}")
-    while high > 1.05 * low:
+    for _ in track(range(NUM_HALVINGS), NUM_HALVINGS, "sizing", quiet=quiet):
         middle = (low * high) ** 0.5
         low, high = (low, middle) if size_of(middle) <= max_bytes else (middle, high)
     return high

@@ -1,4 +1,4 @@
-"""What the light form of an avatar loses: its pictures beside those of the full head, and beside the truth."""
+"""What the light form of an avatar loses: its pictures beside the full head's, and beside the truth."""
 
 import math
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ USUAL_PSNR = 30.0
 
 
 class Agreement(NamedTuple):
-    """PSNR of the light form against the full head, dB: of F expressions of the clip and of E coefficients."""
+    """PSNR of the light form against the full head, dB: F expressions of the clip and E coefficients."""
 
     front: Tensor  # [F]
     side: Tensor  # [F] at SIDE_YAW

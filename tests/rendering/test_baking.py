@@ -38,7 +38,7 @@ def linear_head():
     head = make_head(60, sh_degree=0, scaffold=True)
     head.deforms = False
     head.scaffold.shapes.copy_(head.scaffold.shapes[:, :1].expand_as(head.scaffold.shapes))
-    head.scaffold._balls = []
+    head.scaffold.ball_turns.zero_()
     return head
 
 
