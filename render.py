@@ -2,9 +2,10 @@
 
     python render.py -m output/id1                  the training and the held-out views, with scores
     python render.py -m output/id1 --novel_view     a camera that swings about the y axis around the head
+    python render.py -m output/id1 --light          the light form that export.py made
 
 Everything that train.py was told is read from output/id1/config.json; what is given here wins. Results lie in
-output/id1/{train,test,novel_view}/ours_N/.
+output/id1/{train,test,novel_view}/ours_N/, those of the light form in light_N/.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ def main(argv: list[str] | None = None) -> None:
     prepare_environment()
     from rendering.test_time_tracking import TrackedViews
     from rendering.views import view_sets
-    from scene import load_avatar
+    from scene import load_avatar, load_light_avatar
     from utils.device import choose_device
 
     device = choose_device(config.render.device)
-    avatar = load_avatar(config.model.model_path, config.render.iteration, device)
+    load = load_light_avatar if config.render.light else load_avatar
+    avatar = load(config.model.model_path, config.render.iteration, device)
     sets, notes = view_sets(config, avatar, device)
     for note in (*config.notes, *notes) if not config.render.quiet else ():
         print(note, file=sys.stderr)
@@ -58,7 +60,8 @@ def render_set(config: RenderConfig, name: str, views: Collection[HeadView], ava
     from rendering.writer import RenderWriter
     from utils.progress import Progress
 
-    folder = config.model.model_path / name / f"ours_{avatar.iteration}"
+    form = "light" if config.render.light else "ours"
+    folder = config.model.model_path / name / f"{form}_{avatar.iteration}"
     options = dict(split=name, iteration=avatar.iteration, fps=config.render.fps)
     progress = Progress(len(views), f"rendering {name}", quiet=config.render.quiet)
     with RenderWriter(folder, **options) as writer, progress:

@@ -2,6 +2,7 @@
 
 from arguments.command_line import CONFIG_NAME, parse_render_args, parse_train_args, stored_config
 from arguments.config_file import load_config, save_config
+from arguments.exporting import ExportParams, parse_export_args
 from arguments.params import (
     ModelParams,
     NetworkParams,
@@ -19,6 +20,7 @@ from arguments.scoring import ScoringParams, parse_metrics_args
 
 __all__ = [
     "CONFIG_NAME",
+    "ExportParams",
     "ModelParams",
     "NetworkParams",
     "OptimizationParams",
@@ -32,6 +34,7 @@ __all__ = [
     "TrainConfig",
     "load_config",
     "on_scaffold",
+    "parse_export_args",
     "parse_metrics_args",
     "parse_prepare_args",
     "parse_render_args",

@@ -384,6 +384,7 @@ class RenderParams:
     skip_train: bool = option(False, "leave out the training views")
     skip_test: bool = option(False, "leave out the held-out views")
     novel_view: bool = option(False, "render a camera that swings about the y axis around the head instead")
+    light: bool = option(False, "draw the light form that export.py made; results lie in light_N")
     test_time_tracking: int = option(
         0,
         "fit pose and expression of each held-out frame in so many steps through the renderer first; scored "

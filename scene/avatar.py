@@ -17,11 +17,13 @@ from torch import Tensor
 
 from scene.cameras import Camera
 from scene.head_model import GaussianHead
+from scene.light_file import MARKER, pack_light_head, unpack_light_head
+from scene.light_head import LightHead
 from scene.scaffold_file import pack_scaffold, unpack_scaffold
-from utils.checkpoint import find_iteration, load_checkpoint, save_checkpoint
+from utils.checkpoint import find_iteration, list_iterations, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
-MODEL_FOLDER = "model"
+MODEL_FOLDER, LIGHT_FOLDER = "model", "light"
 MOTION = "clip.motion"
 # Most of the file; loaded as float32 again.
 SAVED_AS_HALF = {"gaussians.blendshapes", "triplane.planes"}
@@ -33,9 +35,9 @@ HALF_ON_SCAFFOLD = {
 
 @dataclass(frozen=True)
 class Avatar:
-    """What `model/iteration_N.safetensors` holds."""
+    """What `model/iteration_N.safetensors` holds, or, in its light form, `light/iteration_N.safetensors`."""
 
-    head: GaussianHead
+    head: GaussianHead | LightHead
     neutral_expression: Tensor  # [E]
     expression_names: tuple[str, ...] | None
     camera: Camera  # a typical camera of the training clip
@@ -73,9 +75,9 @@ class Avatar:
 
 def save_avatar(avatar: Avatar, path: Path) -> None:
     """Write the weights and all that `load_avatar` needs to one file, atomically."""
-    camera = avatar.camera
+    camera, is_light = avatar.camera, isinstance(avatar.head, LightHead)
     metadata = {
-        "head": avatar.head.metadata(),
+        **({MARKER: True} if is_light else {"head": avatar.head.metadata()}),
         "iteration": avatar.iteration,
         "neutral_expression": avatar.neutral_expression.tolist(),
         "expression_names": avatar.expression_names,
@@ -87,21 +89,25 @@ def save_avatar(avatar: Avatar, path: Path) -> None:
             **{name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height", "near")},
         },
     }
-    halves = SAVED_AS_HALF | (HALF_ON_SCAFFOLD if avatar.head.scaffold is not None else set())
-    tensors = {
-        name: value.half() if name in halves and value.is_floating_point() else value
-        for name, value in pack_scaffold(avatar.head.state_dict()).items()
-    }
+    tensors = pack_light_head(avatar.head) if is_light else _tensors_of(avatar.head)
     if avatar.motion is not None:
         tensors[MOTION] = avatar.motion
     save_checkpoint(path, tensors, metadata)
+
+
+def _tensors_of(head: GaussianHead) -> dict[str, Tensor]:
+    halves = SAVED_AS_HALF | (HALF_ON_SCAFFOLD if head.scaffold is not None else set())
+    return {
+        name: value.half() if name in halves and value.is_floating_point() else value
+        for name, value in pack_scaffold(head.state_dict()).items()
+    }
 
 
 def load_avatar(
     model_path: Path | str, iteration: int | None = None, device: torch.device | str = "cpu"
 ) -> Avatar:
     """Load a trained avatar from its folder (`output/id1`, the latest iteration unless one is named) or its
-    file.
+    file, in its light form too (`output/id1/light/iteration_N.safetensors`).
 
     Raises UserError when there is none or the file is damaged.
     """
@@ -111,12 +117,11 @@ def load_avatar(
     tensors, metadata = load_checkpoint(path)
     motion = tensors.pop(MOTION, None)
     try:
-        tensors = unpack_scaffold(tensors)
         camera = dict(metadata["camera"])
         camera["world_to_camera"] = torch.tensor(camera["world_to_camera"])
         names = metadata["expression_names"]
         avatar = Avatar(
-            head=GaussianHead.from_state(tensors, metadata["head"]).requires_grad_(False),
+            head=_head_of(tensors, metadata).requires_grad_(False),
             neutral_expression=torch.tensor(metadata["neutral_expression"]),
             expression_names=tuple(names) if names else None,
             camera=Camera(**camera),
@@ -126,9 +131,25 @@ def load_avatar(
             picture_size=tuple(metadata["picture_size"]) if metadata.get("picture_size") else None,
             clip_digest=metadata.get("clip_digest"),
         )
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(f"{path}: not a model for use, or of another version ({error})") from error
     return avatar.to(device)
+
+
+def load_light_avatar(
+    model_path: Path | str, iteration: int | None = None, device: torch.device | str = "cpu"
+) -> Avatar:
+    """Load the light form that export.py left in an avatar's folder. Raises UserError where there is none."""
+    folder = Path(model_path) / LIGHT_FOLDER
+    if not list_iterations(folder):
+        raise UserError(f"{folder}: no light form yet; make it by python export.py -m {model_path}")
+    return load_avatar(find_iteration(folder, iteration), device=device)
+
+
+def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | LightHead:
+    if MARKER in metadata:
+        return unpack_light_head(tensors)
+    return GaussianHead.from_state(unpack_scaffold(tensors), metadata["head"])
 
 
 def neutral_expression(expressions: np.ndarray, names: Sequence[str] | None) -> Tensor:

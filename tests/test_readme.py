@@ -28,7 +28,7 @@ EXPERIMENTS = ROOT / "docs" / "experiments.md"
 MAX_README_LINES, MAX_LINE_LENGTH = 150, 120
 
 BENCHMARKS = ("benchmarks/results.py", "benchmarks/inputs.py")
-SCRIPTS = ("train.py", "render.py", "metrics.py", "prepare.py", "demo.py", *BENCHMARKS)
+SCRIPTS = ("train.py", "render.py", "metrics.py", "export.py", "prepare.py", "demo.py", *BENCHMARKS)
 # Of pip, ffmpeg and the 3DGS family.
 OTHER_PROGRAMS = {"--retries", "--extra-index-url", "--ip", "--port", "--images"}
 # What docs/experiments.md calls by its name.

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from arguments import load_config, parse_metrics_args, parse_render_args, parse_train_args, save_config
+from arguments import (
+    load_config,
+    parse_export_args,
+    parse_metrics_args,
+    parse_render_args,
+    parse_train_args,
+    save_config,
+)
+from arguments.exporting import EXPORT_GROUPS
 from arguments.params import RENDER_GROUPS, TRAIN_GROUPS
 from arguments.presets import DEBUG_ITERATIONS, DEBUG_VALUES, PRESETS
 from arguments.scoring import SCORING_GROUPS
@@ -363,6 +371,7 @@ def test_a_missing_clip_and_a_file_as_result_folder_are_refused(clip, tmp_path):
         (parse_train_args, TRAIN_GROUPS),
         (parse_render_args, RENDER_GROUPS),
         (parse_metrics_args, SCORING_GROUPS),
+        (parse_export_args, EXPORT_GROUPS),
     ],
 )
 def test_help_lists_every_flag_with_text_and_default(capsys, parse, groups):
@@ -410,7 +419,7 @@ def seconds_to_answer(*command):
     return min(times), done
 
 
-@pytest.mark.parametrize("script", ["train", "render", "metrics"])
+@pytest.mark.parametrize("script", ["train", "render", "metrics", "export"])
 def test_help_answers_in_under_half_a_second_without_heavy_imports(script):
     code = (
         f"import sys, {script}\n"
@@ -423,7 +432,7 @@ def test_help_answers_in_under_half_a_second_without_heavy_imports(script):
     assert seconds < 0.5
 
 
-@pytest.mark.parametrize("script", ["train.py", "render.py", "metrics.py"])
+@pytest.mark.parametrize("script", ["train.py", "render.py", "metrics.py", "export.py"])
 def test_scripts_refuse_a_wrong_flag_with_one_line_and_exit_code_2_at_once(script):
     seconds, done = seconds_to_answer(script, "--iteratoins", "5")
     assert done.returncode == 2

@@ -8,6 +8,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+import export
 import render
 import train
 from arguments import on_scaffold, parse_train_args
@@ -421,7 +422,9 @@ def test_with_a_fitted_head_a_run_begins_on_it(tmp_path, models):
     assert len(start.xyz) == 500 and start.scaffold.shapes.shape[0] == 5
 
 
-def test_a_run_on_a_scaffold_resumes_exactly_and_is_rendered_without_the_models_file(tmp_path, models):
+def test_a_run_on_a_scaffold_resumes_exactly_and_is_rendered_without_the_models_file(
+    tmp_path, models, capsys
+):
     root = write_clip(tmp_path / "clip", num_frames=6, width=64, height=64)
     with edited_json(root) as document:
         document["exp_names"] = ["jawOpen", "mouthPucker", "eyeBlinkLeft", "browInnerUp", "unheardOf"]
@@ -441,6 +444,13 @@ def test_a_run_on_a_scaffold_resumes_exactly_and_is_rendered_without_the_models_
     (root / "head.json").unlink()
     render.main(["-m", str(tmp_path / "a"), "--novel_view", "--num_frames", "3", "--quiet"])
     assert len(list((tmp_path / "a/novel_view").rglob("renders/*.png"))) == 3
+    with pytest.raises(SystemExit) as stopped:
+        render.main(["-m", str(tmp_path / "a"), "--novel_view", "--light", "--quiet"])
+    assert stopped.value.code == 2 and "no light form yet" in capsys.readouterr().err
+    export.main(["-m", str(tmp_path / "a"), "--device", "cpu", "--quiet"])
+    assert "a/light/iteration_12.safetensors: " in capsys.readouterr().out
+    render.main(["-m", str(tmp_path / "a"), "--novel_view", "--light", "--num_frames", "3", "--quiet"])
+    assert len(list((tmp_path / "a/novel_view/light_12").rglob("renders/*.png"))) == 3
     with pytest.raises(SystemExit) as stopped:
         train.main([*flags, "-m", str(tmp_path / "c"), "--start_checkpoint", str(checkpoint)])
     assert stopped.value.code == 2

@@ -1,0 +1,63 @@
+"""The options of export.py and its command line."""
+
+# ruff: noqa: RUF009 -- `option` only wraps dataclasses.field
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from arguments.command_line import build_parser, parse_flags
+from arguments.params import option
+from arguments.validation import check_ranges
+from utils.errors import UserError
+from utils.files import why_not_writable
+
+EXPORT_USAGE = "python export.py -m output/id1"
+
+
+@dataclass(frozen=True)
+class ExportParams:
+    """Light form: splats and linear bases, without networks and mesh, of an avatar on a head model."""
+
+    model_path: Path | None = option(
+        None, "folder of a trained avatar, or its .safetensors file", short="m", shown="required"
+    )
+    iteration: int = option(-1, "saved iteration to export; -1 = the last one", unit="iterations", low=-1)
+    out: Path | None = option(
+        None,
+        "file to write, a .safetensors",
+        short="o",
+        shown="light/iteration_N.safetensors in --model_path, NAME_light.safetensors beside a file",
+    )
+    max_megabytes: float = option(3.0, "largest size of the file", unit="MB", low=0.1, high=100)
+    max_yaw: float = option(
+        50.0,
+        "splats that never show within this turn to either side are left out",
+        unit="degrees",
+        low=0,
+        high=180,
+    )
+    device: str = option(
+        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
+    )
+    quiet: bool = option(False, "print errors and the final result only")
+
+
+EXPORT_GROUPS = {"export": ExportParams}
+
+
+def parse_export_args(argv: list[str] | None = None) -> ExportParams:
+    """Parse and check the command line of export.py. Raises UserError."""
+    parser = build_parser("export.py", EXPORT_USAGE, "Bake an avatar into its light form.", EXPORT_GROUPS)
+    params = ExportParams(**parse_flags(parser, argv, EXPORT_GROUPS))
+    check_ranges(params)
+    if params.model_path is None:
+        raise UserError("-m/--model_path: missing; a trained avatar, for example -m output/id1")
+    if not params.model_path.exists():
+        raise UserError(f"-m/--model_path {params.model_path}: no such file or folder")
+    if params.out is not None and params.out.suffix != ".safetensors":
+        raise UserError(f"-o/--out {params.out}: expected a name that ends in .safetensors")
+    if params.out is not None and params.out.resolve() == params.model_path.resolve():
+        raise UserError(f"-o/--out {params.out}: is the model that is exported")
+    if params.out is not None and (reason := why_not_writable(params.out.parent)):
+        raise UserError(f"-o/--out {params.out}: {reason}")
+    return params

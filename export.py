@@ -1,0 +1,113 @@
+"""Bake a trained avatar into its light form: splats and linear bases, without networks and mesh.
+
+    python export.py -m output/id1                    writes output/id1/light/iteration_N.safetensors
+    python export.py -m avatar.safetensors            writes avatar_light.safetensors
+
+`load_avatar` reads the file, `python render.py -m output/id1 --light` draws it. What it loses against the
+full avatar, which stays the reference, is printed. The torso of a light form stays at rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arguments import CONFIG_NAME, ExportParams, parse_export_args, parse_render_args
+from utils.errors import UserError, exit_on_user_error
+from utils.startup import prepare_environment
+
+if TYPE_CHECKING:
+    from rendering.light_scores import Truth
+    from scene.avatar import Avatar
+    from scene.light_head import LightHead
+
+# Of the clip's motion: for the fit, and others to score it.
+MOST_FITTED, MOST_SCORED = 64, 24
+# Aim: what may be lost, dB.
+MOST_LOST = 0.3
+
+
+@exit_on_user_error
+def main(argv: list[str] | None = None) -> None:
+    # Before torch is imported: --help and a wrong flag answer at once.
+    params = parse_export_args(argv)
+    prepare_environment()
+    from dataclasses import replace
+
+    from rendering.baking import bake, check_bakeable
+    from rendering.light_scores import agreement
+    from scene import load_avatar
+    from scene.avatar import save_avatar
+    from utils.device import choose_device
+
+    avatar = load_avatar(params.model_path, params.iteration, choose_device(params.device))
+    check_bakeable(avatar)
+    path = params.out or default_path(params.model_path, avatar.iteration)
+    # Every other frame is fitted, those between are for the score.
+    fitted, others = thinned(avatar.motion[::2], MOST_FITTED), thinned(avatar.motion[1::2], MOST_SCORED)
+    others = others if len(others) else fitted
+    baked = bake(avatar, fitted, round(1e6 * params.max_megabytes), params.max_yaw, params.quiet)
+    save_avatar(replace(avatar, head=baked.head), path)
+    print(
+        f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(baked.head):,} splats ({baked.num_hidden:,} "
+        f"never show within {params.max_yaw:g} degrees), {baked.num_components} components, "
+        f"{baked.step:.3f} pixels a step; its torso stays at rest"
+    )
+    scores = agreement(avatar, baked.head, others, params.quiet)
+    print(
+        f"PSNR against the full avatar: {scores.front.mean():.2f} dB in front "
+        f"(least {scores.front.min():.2f}), "
+        f"{scores.side.mean():.2f} dB at 30 degrees, over {len(others)} expressions that were not fitted; "
+        f"{scores.alone.mean():.2f} dB with one coefficient at 1 (least {scores.alone.min():.2f})"
+    )
+    print(loss_in_words(held_out_truth(params, avatar, baked.head), float(scores.front.mean())))
+
+
+def default_path(model_path: Path, iteration: int) -> Path:
+    """Where the light form lies: in the run's folder, or beside a file."""
+    if model_path.suffix == ".safetensors":
+        return model_path.with_name(f"{model_path.stem}_light.safetensors")
+    return model_path / "light" / f"iteration_{iteration}.safetensors"
+
+
+def thinned(rows, most: int):
+    """At most so many rows, evenly spread."""
+    return rows[:: max(1, -(-len(rows) // most))]
+
+
+def held_out_truth(params: ExportParams, avatar: Avatar, light: LightHead) -> Truth | None:
+    """Scores on held-out frames of the run's data, where that is at hand."""
+    from rendering.light_scores import against_truth
+    from rendering.views import view_sets
+
+    if not (params.model_path / CONFIG_NAME).is_file():
+        return None
+    try:
+        config = parse_render_args(["-m", str(params.model_path), "--skip_train"])
+        sets = view_sets(config, avatar, avatar.background.device).sets
+    except UserError as error:
+        print(f"no scores on held-out frames: {error}", file=sys.stderr)
+        return None
+    return against_truth(avatar, light, sets["test"], config.pipeline) if sets.get("test") else None
+
+
+def loss_in_words(truth: Truth | None, against_full: float) -> str:
+    """The line that says what is lost, on held-out frames where they are at hand."""
+    from rendering.light_scores import USUAL_PSNR, expected_loss
+
+    if truth is not None:
+        lost = truth.full - truth.light
+        what = f"{truth.num_frames} held-out frames against their truth: full {truth.full:.2f} dB, light "
+        what += f"{truth.light:.2f} dB: {lost:.2f} dB lost"
+    else:
+        lost = expected_loss(against_full)
+        what = f"no held-out frames at hand; an avatar of {USUAL_PSNR:g} dB loses about {lost:.2f} dB by that"
+    return f"{what} (aim: at most {MOST_LOST})"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,157 @@
+"""The light form of a head: what it keeps, what it costs, and how a user gets it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import export
+import rendering.baking as baking
+from rendering.light_scores import agreement, expected_loss
+from scene import load_avatar
+from scene.avatar import Avatar, save_avatar
+from scene.blendshapes import OFFSET_SIZES
+from scene.cameras import Camera
+from scene.light_file import packed_size
+from scene.light_head import LightHead, features
+from scene.views import Drive
+from tests.scene.heads import EXPRESSION_SIZE, make_head
+from tests.scene.test_head_model import activate_everything
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.errors import UserError
+
+POSE = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+POSE[2, 3] = 3.0
+CAMERA = Camera(POSE, 150.0, 150.0, 32.0, 32.0, 64, 64)
+NAMES = ("jawOpen", "eyeBlinkLeft", "mouthSmileLeft", "browInnerUp", "cheekPuff")
+
+
+def make_avatar(head=None, **changes) -> Avatar:
+    head = activate_everything(make_head(60, sh_degree=0, scaffold=True)) if head is None else head
+    motion = torch.rand(8, EXPRESSION_SIZE, generator=torch.Generator().manual_seed(3))
+    values = dict(neutral_expression=torch.zeros(EXPRESSION_SIZE), expression_names=NAMES, camera=CAMERA)
+    values |= dict(background=torch.ones(3), iteration=7, motion=motion, picture_size=(64, 64))
+    return Avatar(head=head.requires_grad_(False), **{**values, **changes})
+
+
+def linear_head():
+    """One whose mesh shifts as a whole, so that nothing turns or stretches, and that has learned nothing."""
+    head = make_head(60, sh_degree=0, scaffold=True)
+    head.deforms = False
+    head.scaffold.shapes.copy_(head.scaffold.shapes[:, :1].expand_as(head.scaffold.shapes))
+    head.scaffold.ball_turns.zero_()
+    return head
+
+
+def bake(avatar, megabytes=3.0, yaw=180.0):
+    return baking.bake(avatar, avatar.motion[::2], round(1e6 * megabytes), yaw)
+
+
+def test_a_linear_motion_is_baked_exactly(monkeypatch):
+    monkeypatch.setattr(baking, "LEAST_SHOWN", -1.0)
+    monkeypatch.setattr(baking, "RIDGE", 1e-9)
+    avatar = make_avatar(linear_head())
+    light = bake(avatar).head
+    for expression in (avatar.neutral_expression, avatar.expression(jawOpen=0.8, cheekPuff=0.3)):
+        full, other = avatar.head(CAMERA, Drive(expression)), light(CAMERA, Drive(expression))
+        # Places are rounded to a 127th of their component, colours to half precision.
+        torch.testing.assert_close(other.means, full.means, atol=2e-3, rtol=0)
+        for name in ("opacities", "scales", "rotations", "sh"):
+            torch.testing.assert_close(getattr(other, name), getattr(full, name), atol=2e-3, rtol=2e-3)
+
+
+def test_what_never_moves_has_no_component_and_less_bytes_have_fewer():
+    light = bake(make_avatar(linear_head())).head
+    assert {name for name, basis in light.bases.items() if len(basis.steps)} == {"xyz"}
+    avatar = make_avatar()
+    fine = bake(avatar)
+    coarse = bake(avatar, (baking.HEADER_BYTES + 0.7 * packed_size(fine.head)) / 1e6)
+    assert packed_size(coarse.head) <= 0.7 * packed_size(fine.head)
+    assert coarse.step > fine.step and coarse.num_components < fine.num_components
+    assert all((basis.values != 0).flatten(1).any(dim=1).all() for basis in coarse.head.bases.values())
+
+
+def test_hidden_splats_are_left_out():
+    head = linear_head()
+    head.gaussians.xyz.data[:7] += torch.tensor([0, 50.0, 0])
+    baked = bake(make_avatar(head))
+    assert baked.num_hidden >= 7 and len(baked.head) == 60 - baked.num_hidden
+
+
+def test_features_are_zero_at_rest_and_held_within_the_range():
+    ranges = torch.tensor([[0.0, 0.0], [0.5, 2.0]])
+    neutral = torch.tensor([0.1, 0.0])
+    assert features(neutral, neutral, ranges).abs().max() == 0
+    expected = torch.tensor([0.9, 1.0, 0.4, 1.0])
+    torch.testing.assert_close(features(torch.ones(2), neutral, ranges), expected)
+
+
+def test_a_file_gives_the_same_splats_and_can_be_driven(tmp_path):
+    avatar = make_avatar()
+    light = bake(avatar).head
+    path = tmp_path / "light.safetensors"
+    save_avatar(replace(avatar, head=light), path)
+    loaded = load_avatar(path)
+    assert isinstance(loaded.head, LightHead) and loaded.expression_names == NAMES
+    assert torch.equal(loaded.head.ranges, light.ranges) and loaded.head.bases.keys() == OFFSET_SIZES.keys()
+    drive = Drive(loaded.expression(jawOpen=0.7), head_pose=POSE)
+    splats = loaded.head(loaded.camera, drive)
+    for a, b in zip(splats, light(CAMERA, drive), strict=True):
+        assert a is b is None or torch.equal(a, b)
+    assert not torch.equal(splats.means, loaded.head(CAMERA, loaded.expression()).means)
+
+
+def test_a_light_form_is_near_the_full_head_where_it_was_not_fitted():
+    avatar = make_avatar()
+    light, rest = bake(avatar).head, replace(avatar, head=avatar.head)
+    scores = agreement(avatar, light, avatar.motion[1::2])
+    still = light(CAMERA, rest.neutral_expression)
+    unmoved = agreement(avatar, lambda camera, expression: still, avatar.motion[1::2])
+    assert (scores.front > unmoved.front + 3).all() and scores.alone.shape == (EXPRESSION_SIZE,)
+
+
+def test_an_expected_loss_is_that_of_independent_errors():
+    assert expected_loss(30.0, 30.0) == pytest.approx(3.0103, abs=1e-3)
+    assert expected_loss(90.0, 30.0) < 1e-5
+
+
+def test_damaged_bases_are_one_line(tmp_path):
+    path = tmp_path / "light.safetensors"
+    avatar = make_avatar()
+    save_avatar(replace(avatar, head=bake(avatar).head), path)
+    tensors, metadata = load_checkpoint(path)
+    for damage in (tensors["xyz.values"][:5], torch.zeros(9, dtype=torch.uint8)):
+        save_checkpoint(path, tensors | {"xyz.values": damage}, metadata)
+        with pytest.raises(UserError, match="bases"):
+            load_avatar(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"motion": None}, "no motion of its clip"),
+        ({"head": make_head(5)}, "no head model under it"),
+    ],
+)
+def test_an_avatar_without_a_light_form_says_why(changes, words):
+    with pytest.raises(UserError, match=words):
+        baking.check_bakeable(make_avatar(**changes))
+
+
+def test_too_small_a_size_says_what_is_needed():
+    with pytest.raises(UserError, match=r"--max_megabytes: this avatar needs at least 0\.0"):
+        bake(make_avatar(), 0.009)
+
+
+def test_export_writes_a_file_says_its_size_and_refuses_it_as_a_source(tmp_path, capsys):
+    source = tmp_path / "me.safetensors"
+    save_avatar(make_avatar(), source)
+    export.main(["-m", str(source), "--device", "cpu", "--quiet"])
+    written = tmp_path / "me_light.safetensors"
+    printed = capsys.readouterr().out
+    assert f"{written}: {written.stat().st_size / 1e6:.2f} MB, " in printed
+    assert "PSNR against the full avatar: " in printed and "(aim: at most 0.3)" in printed
+    assert len(load_avatar(written).head) > 0
+    with pytest.raises(SystemExit) as refusal:
+        export.main(["-m", str(written), "--device", "cpu", "--quiet"])
+    assert refusal.value.code == 2 and "in its light form already" in capsys.readouterr().err
