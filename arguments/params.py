@@ -394,7 +394,7 @@ class RenderParams:
     path: str | None = option(
         None,
         "novel views along a path: swing (that of --novel_view), orbit (all around), spiral (swing, up and "
-        "down, nearer and farther), or a .json of camera-to-world matrices",
+        "down, nearer and farther), or a .json of cameras",
         metavar="PATH",
         shown="none",
     )

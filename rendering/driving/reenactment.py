@@ -24,27 +24,27 @@ def driven_by_sequence(config: RenderConfig, avatar: Avatar, background: Tensor)
     Raises UserError where the driver cannot be read or has nothing that the avatar knows.
     """
     options = config.render
-    in_degrees = options.driving_angles == "degrees"
-    sequence = read_driving(options.driving, options.fps, in_degrees).thinned(config.model.max_frames)
-    if "fps" in config.given:
-        sequence = sequence.at_rate(options.fps)
+    sequence = read_driving(options.driving, options.fps, options.driving_angles == "degrees")
     if options.driving_pose and sequence.rotations is None:
         expected = "expected a data set, or a CSV with HeadYaw, HeadPitch and HeadRoll"
         raise UserError(f"--driving_pose: {sequence.source} has no head rotations; {expected}")
     expressions, notes = retarget(sequence, avatar)
-    motion = torch.from_numpy(expressions).to(background.device)
+    # What is left out below has told how the driver rests, too.
+    played = replace(sequence, coefficients=expressions, rotations=_turns(sequence))
+    played = played.thinned(config.model.max_frames)
+    if "fps" in config.given:
+        played = played.at_rate(options.fps)
+    motion = torch.from_numpy(played.coefficients).to(background.device)
     driver = sequence.source.resolve()
     name = f"reenacted_by_{driver.name if driver.is_dir() else driver.stem}"
     if options.camera_path:
         name += f"_{path_suffix(options.camera_path)}"
         views = along_path(config, avatar, motion, background)
     else:
+        camera = own_camera(config, avatar)
+        cameras = [_turned(camera, turn) for turn in played.rotations] if options.driving_pose else None
         views = DrivenViews(
-            _cameras(own_camera(config, avatar), sequence, options.driving_pose),
-            motion,
-            background,
-            moves_head=True,
-            pictures=sequence.pictures,
+            cameras or [camera] * len(played), motion, background, moves_head=True, pictures=played.pictures
         )
     return ViewSets({name: views}, (*sequence.notes, *notes), sequence.rate)
 
@@ -83,19 +83,17 @@ def parse_expression(text: str) -> dict[str, float]:
     return coefficients
 
 
-def _cameras(camera: Camera, sequence: DrivingSequence, turns_head: bool) -> list[Camera]:
-    """The avatar's camera for every frame, turned about the head as the driver's head turns.
+def _turns(sequence: DrivingSequence) -> np.ndarray | None:  # [F, 3, 3]
+    """How the driver's head turns from its usual pose, in the camera's axes (OpenGL). A sequence made by hand
+    has no usual pose: its head turns from where it looks into the camera."""
+    if sequence.rotations is None or not sequence.is_footage:
+        return sequence.rotations
+    return sequence.rotations @ usual_rotation(sequence.rotations).T
 
-    What the driver turns is told from its usual pose; of a sequence made by hand from none.
-    """
-    if not turns_head:
-        return [camera] * len(sequence)
-    usual = usual_rotation(sequence.rotations) if sequence.is_footage else np.eye(3)
+
+def _turned(camera: Camera, turn: np.ndarray) -> Camera:
+    """The camera, before which the head turns about its origin by a rotation [3, 3] in the camera's axes."""
     axes = OPENGL_TO_OPENCV[:3, :3]
-    cameras = []
-    for rotation in sequence.rotations:
-        turn = torch.from_numpy(axes @ rotation @ usual.T @ axes)  # [3, 3] in the camera's axes
-        pose = camera.world_to_camera.double()
-        pose[:3, :3] = turn.to(pose) @ pose[:3, :3]
-        cameras.append(replace(camera, world_to_camera=pose.float()))
-    return cameras
+    pose = camera.world_to_camera.double()
+    pose[:3, :3] = torch.from_numpy(axes @ turn @ axes).to(pose) @ pose[:3, :3]
+    return replace(camera, world_to_camera=pose.float())
