@@ -37,8 +37,8 @@ class PreparationParams:
     out: Path | None = option(None, "folder of the data set to make", flag="out", shown="required")
     fps: Positive = option(
         30.0,
-        "frames per second, at most; tracked are all; with --track-only and --write_csv those of a folder that "
-        "has no times",
+        "frames per second, at most; tracked are all; with --track-only and --write_csv those of a folder "
+        "that has no times",
         unit="frames/s",
     )
     start: Seconds = option(0.0, "where to begin in the video: seconds, or minutes:seconds")

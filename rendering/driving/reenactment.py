@@ -31,7 +31,8 @@ def driven_by_sequence(config: RenderConfig, avatar: Avatar, background: Tensor)
     expressions, notes = retarget(sequence, avatar)
     # What is left out below has told how the driver rests, too.
     played = replace(sequence, coefficients=expressions, rotations=_turns(sequence))
-    played = played.thinned(config.model.max_frames)
+    if {"max_frames", "is_debug"} & config.given:
+        played = played.thinned(config.model.max_frames)
     if "fps" in config.given:
         played = played.at_rate(options.fps)
     motion = torch.from_numpy(played.coefficients).to(background.device)

@@ -126,7 +126,12 @@ def _matched(sequence: DrivingSequence, avatar: Avatar) -> tuple[np.ndarray, lis
             f"{sequence.source}: none of its coefficients ({listed(found)}) is one of the avatar's "
             f"({listed(avatar.expression_names)})"
         )
-    lacking = [name for name, place in zip(avatar.expression_names, places, strict=True) if place < 0]
+    # What begins with a line, as MediaPipe's _neutral, moves nothing.
+    lacking = [
+        name
+        for name, place in zip(avatar.expression_names, places, strict=True)
+        if place < 0 and not name.startswith("_")
+    ]
     says_something = np.abs(sequence.coefficients).max(axis=0) > SILENT
     unknown = [name for i, name in enumerate(found) if i not in places and says_something[i]]
     notes = []

@@ -43,10 +43,10 @@ class DrivingSequence:
         return len(self) / self.rate >= SHORTEST_FOOTAGE
 
     def at_rate(self, rate: float) -> "DrivingSequence":
-        """The same motion at another rate: of every new frame the nearest old one."""
+        """The same motion at another rate: of every new frame the old one that lasts then."""
         count = max(1, round(len(self) * rate / self.rate))
-        nearest = np.rint(np.arange(count) * self.rate / rate).astype(int).clip(max=len(self) - 1)
-        return replace(self.taken(nearest), rate=rate)
+        positions = (np.arange(count) * self.rate / rate + 1e-6).astype(int).clip(max=len(self) - 1)
+        return replace(self.taken(positions), rate=rate)
 
     def thinned(self, max_frames: int) -> "DrivingSequence":
         """So many frames, spread evenly; 0 = all. They play at the same rate, and so faster."""
