@@ -35,8 +35,8 @@ EYE_ANGLES = tuple(f"{side}Eye{angle}" for side in _SIDES for angle in ("Yaw", "
 _CANONICAL = {name.lower(): name for name in ARKIT_NAMES}
 _HEAD = tuple(name.lower() for name in HEAD_ANGLES)
 _NO_COEFFICIENTS = {"timecode", "blendshapecount", *_HEAD, *(name.lower() for name in EYE_ANGLES)}
-# Timecodes count up to one of these; a file of less than a second was most likely filmed at 30 or 60.
-_COUNTS, _USUAL_COUNTS = (24, 25, 30, 48, 50, 60, 100, 120, 240), (30, 60, 120, 240)
+# Frames to which timecodes count in a second; a file that sees no second end has one of the usual ones.
+_COUNTS, _USUAL_COUNTS, _MOST_COUNTED = (24, 25, 30, 48, 50, 60, 100, 120, 240), (30, 60, 120, 240), 240
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+(?:\.\d+)?)")
 _DAY = 24 * 3600.0
 # Radians: no head turns farther.
@@ -162,9 +162,13 @@ def _seconds(path: Path, timecodes: list[tuple[int, str]]) -> list[float]:
             )
         parts.append((3600 * int(match[1]) + 60 * int(match[2]) + int(match[3]), float(match[4])))
     largest = max(frame for _, frame in parts)
-    counts = _COUNTS if len({whole for whole, _ in parts}) > 1 else _USUAL_COUNTS
-    count = next((count for count in counts if largest < count), None)
-    if count is None:
+    if len({whole for whole, _ in parts}) > 1:
+        # The last frame of a second, or the one before it, if it was dropped.
+        count = int(largest) + 1
+        count += count + 1 in _COUNTS and count not in _COUNTS
+    else:
+        count = next((count for count in _USUAL_COUNTS if largest < count), _MOST_COUNTED)
+    if largest >= _MOST_COUNTED:
         raise UserError(f"{path}: Timecode: expected frames within the second, found {largest:g}")
     times, days = [], 0
     for whole, frame in parts:

@@ -93,7 +93,7 @@ def test_angles_in_degrees_are_suspected_and_read(tmp_path):
     assert np.rad2deg(angles_of(sequence.rotations)) == pytest.approx(np.tile([30, -10, 5], (2, 1)))
 
 
-@pytest.mark.parametrize("rate", [24, 25, 29.97, 30, 50, 59.94, 60])
+@pytest.mark.parametrize("rate", [12, 20, 24, 25, 29.97, 30, 50, 59.94, 60])
 def test_what_is_written_is_what_the_application_writes_and_reads_back(tmp_path, rate):
     random = np.random.default_rng(0)
     names = ("_neutral", "jawOpen", "eyeBlinkRight")
