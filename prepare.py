@@ -4,6 +4,7 @@
     python prepare.py --torso-only data/me              add the torso's motion to a data set that exists
     python prepare.py --track-only data/id1             track the head of a data set that exists anew
     python prepare.py --from insta DIR data/me          turn someone else's data set into this layout
+    python prepare.py --write_csv data/me               a CSV of its coefficients, as of Live Link Face
 
 Needs `pip install -r requirements-prepare.txt`. The steps are in preparation/pipeline.py.
 """
@@ -29,8 +30,10 @@ def main(argv: list[str] | None = None) -> None:
         track_head_anew(options)
     elif options.source_format:
         convert_data_set(options)
-    else:
+    elif not options.is_csv_only:
         prepare_video(options)
+    if options.write_csv:
+        write_csv(options)
 
 
 def add_torso_motion(options: PreparationParams) -> None:
@@ -70,6 +73,17 @@ def prepare_video(options: PreparationParams) -> None:
     report = prepare(options)
     if not options.quiet:
         print_summary(report, options.out)
+
+
+def write_csv(options: PreparationParams) -> None:
+    from rendering.driving.data_set import read_data_set
+    from rendering.driving.live_link import write_live_link
+
+    sequence = read_data_set(options.data_set, options.fps)
+    path = options.data_set / "live_link.csv"
+    write_live_link(path, sequence)
+    if not options.quiet:
+        print(f"{path}: {len(sequence)} frames at {sequence.rate:g} frames/s")
 
 
 if __name__ == "__main__":

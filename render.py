@@ -3,9 +3,11 @@
     python render.py -m output/id1                  the training and the held-out views, with scores
     python render.py -m output/id1 --novel_view     a camera that swings about the y axis around the head
     python render.py -m output/id1 --light          the light form that export.py made
+    python render.py -m output/id1 --driving data/id2           the avatar does what another face does
+    python render.py -m output/id1 --expression jawOpen=0.8     one picture
 
 Everything that train.py was told is read from output/id1/config.json; what is given here wins. Results lie in
-output/id1/{train,test,novel_view}/ours_N/, those of the light form in light_N/.
+output/id1/{train,test,novel_view,...}/ours_N/, those of the light form in light_N/.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     # Before torch is imported: --help and a wrong flag answer at once.
     config = parse_render_args(argv)
     prepare_environment()
+    from rendering.driving.live_link import check_arkit_names
     from rendering.test_time_tracking import TrackedViews
     from rendering.views import view_sets
     from scene import load_avatar, load_light_avatar
@@ -36,12 +39,17 @@ def main(argv: list[str] | None = None) -> None:
     device = choose_device(config.render.device)
     load = load_light_avatar if config.render.light else load_avatar
     avatar = load(config.model.model_path, config.render.iteration, device)
-    sets, notes = view_sets(config, avatar, device)
-    for note in (*config.notes, *notes) if not config.render.quiet else ():
+    if config.render.write_csv:
+        check_arkit_names(config.model.model_path, avatar.expression_names)
+    chosen = view_sets(config, avatar, device)
+    for note in (*config.notes, *chosen.notes) if not config.render.quiet else ():
         print(note, file=sys.stderr)
 
-    num_steps = config.render.test_time_tracking
-    if num_steps and not config.render.novel_view:
+    sets, num_steps = chosen.sets, config.render.test_time_tracking
+    if chosen.is_scored and (config.render.stereo or config.render.transparent):
+        flag = "--stereo" if config.render.stereo else "--transparent"
+        raise UserError(f"{flag}: views that are scored are drawn as filmed; add --path, --driving or such")
+    if num_steps and chosen.is_scored:
         sets = {
             f"{name}_tracked": TrackedViews(views, avatar, num_steps, config.pipeline)
             for name, views in sets.items()
@@ -51,23 +59,43 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")
     for name, views in sets.items():
         if len(views):
-            render_set(config, name, views, avatar)
+            render_set(config, name, views, avatar, chosen.rate)
 
 
-def render_set(config: RenderConfig, name: str, views: Collection[HeadView], avatar: Avatar) -> None:
-    """Render all views of a set into its folder and print its scores."""
+def render_set(
+    config: RenderConfig, name: str, views: Collection[HeadView], avatar: Avatar, rate: float | None
+) -> None:
+    """Render all views of a set into its folder and print its scores; `rate`: frames/s, unless --fps says."""
     from rendering.drawing import draw_views
+    from rendering.drawn_motion import DrawnMotion
     from rendering.writer import RenderWriter
     from utils.progress import Progress
 
-    form = "light" if config.render.light else "ours"
+    options = config.render
+    form = "light" if options.light else "ours"
     folder = config.model.model_path / name / f"{form}_{avatar.iteration}"
-    options = dict(split=name, iteration=avatar.iteration, fps=config.render.fps)
-    progress = Progress(len(views), f"rendering {name}", quiet=config.render.quiet)
-    with RenderWriter(folder, **options) as writer, progress:
-        for index, (view, drawn) in enumerate(draw_views(avatar.head, views, config.pipeline)):
-            scores = writer.write(index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id)
+    fps = options.fps if rate is None or "fps" in config.given else rate
+    writer = RenderWriter(
+        folder,
+        split=name,
+        iteration=avatar.iteration,
+        fps=fps,
+        transparent=options.transparent,
+        has_film=len(views) > 1,
+    )
+    motion = DrawnMotion(avatar, fps)
+    progress = Progress(len(views), f"rendering {name}", quiet=options.quiet)
+    with writer, progress:
+        for index, (view, drawn) in enumerate(
+            draw_views(avatar.head, views, config.pipeline, options.stereo)
+        ):
+            scores = writer.write(
+                index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id, view.companion
+            )
+            motion.add(view.drive)
             progress.update(**({"PSNR": float(scores.psnr)} if scores else {}))
+    if options.write_csv:
+        motion.write_csv(folder / "live_link.csv")
     means = writer.means()
     scored = f"PSNR {means['psnr']:.2f} dB  SSIM {means['ssim']:.4f}  L1 {means['l1']:.4f}  " if means else ""
     print(f"{name}: {scored}{len(views)} frames in {folder}")

@@ -37,6 +37,7 @@ from arguments.validation import (
     check_optimization,
     check_preset,
     check_ranges,
+    check_render,
     check_run,
     check_writable,
 )
@@ -91,6 +92,7 @@ def parse_render_args(argv: list[str] | None = None) -> RenderConfig:
             f"({config.model.model_path / CONFIG_NAME})"
         )
     check_model(config.model, config.network)
+    check_render(config)
     check_writable(config.model.model_path)
     return config
 

@@ -392,16 +392,58 @@ class RenderParams:
         unit="steps",
         low=0,
     )
-    num_frames: int = option(100, "length of the novel-view swing", unit="frames", low=1)
+    path: str | None = option(
+        None,
+        "novel views along a path: swing (that of --novel_view), orbit (all around), spiral (swing, up and "
+        "down, nearer and farther), or a .json of cameras",
+        metavar="PATH",
+        shown="none",
+    )
+    num_frames: int = option(
+        100, "length of a novel-view path", unit="frames", low=1, shown="100, or all of --driving"
+    )
     max_yaw: float = option(
         30.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
     )
-    fps: float = option(25.0, "frame rate of the videos", unit="frames/s", low=0.1, high=1000)
+    driving: Path | None = option(
+        None,
+        "make the avatar do what another face does: folder of a data set, .csv of Live Link Face, .json of "
+        "ARKit coefficients or Audio2Face",
+        shown="none",
+    )
+    driving_pose: bool = option(False, "with --driving: turn the head as the driver does, too")
+    driving_angles: str = option(
+        "radians", "unit of the head's angles in the CSV of --driving", choices=("radians", "degrees")
+    )
+    expression: str | None = option(
+        None,
+        "one picture of named coefficients, the others at rest",
+        metavar="NAME=X,...",
+        shown="none",
+    )
+    stereo: bool = option(False, "draw a pair, left eye beside right eye; novel views and driven ones")
+    transparent: bool = option(
+        False, "pictures with alpha, and a WebM instead of the MP4; novel views and driven ones"
+    )
+    write_csv: bool = option(False, "write the coefficients that are drawn as a CSV of Live Link Face")
+    fps: float = option(
+        25.0,
+        "frame rate of the videos",
+        unit="frames/s",
+        low=0.1,
+        high=1000,
+        shown="25, or that of --driving",
+    )
     is_debug: bool = option(False, "a quick look: a small part of the frames")
     device: str = option(
         "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
     )
     quiet: bool = option(False, "print errors and the final result only")
+
+    @property
+    def camera_path(self) -> str | None:
+        """What the camera of novel views follows; None: none are wanted."""
+        return self.path or ("swing" if self.novel_view else None)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from utils.errors import UserError
 PREPARE_USAGE = """python prepare.py VIDEO OUT
        python prepare.py --torso-only DATA
        python prepare.py --track-only DATA [--keep poses|expressions]
-       python prepare.py --from insta|flashavatar DIR OUT"""
+       python prepare.py --from insta|flashavatar DIR OUT
+       python prepare.py --write_csv DATA"""
 PREPARE_DESCRIPTION = (
     "Make a data set from a video of one talking person; add the torso's motion to one that exists, or track "
     "its head anew; or turn someone else's into this layout. Needs: pip install -r requirements-prepare.txt"
@@ -36,7 +37,8 @@ class PreparationParams:
     out: Path | None = option(None, "folder of the data set to make", flag="out", shown="required")
     fps: Positive = option(
         30.0,
-        "frames per second, at most; tracked are all; with --track-only those of a folder that has no times",
+        "frames per second, at most; tracked are all; with --track-only and --write_csv those of a folder "
+        "that has no times",
         unit="frames/s",
     )
     start: Seconds = option(0.0, "where to begin in the video: seconds, or minutes:seconds")
@@ -108,8 +110,24 @@ class PreparationParams:
         "pictures",
     )
     check_shots: bool = option(True, "refuse a clip that goes on with another person")
+    write_csv: bool = option(
+        False,
+        "write the data set's coefficients as live_link.csv, as Live Link Face does, for Unreal; with one "
+        "folder alone: those of a data set that exists",
+    )
     overwrite: bool = option(False, "replace what is there")
     quiet: bool = option(False, "print nothing but errors")
+
+    @property
+    def data_set(self) -> Path:
+        """The folder that is made, or worked on."""
+        return self.torso_only or self.track_only or self.out or self.video
+
+    @property
+    def is_csv_only(self) -> bool:
+        """Whether nothing is wanted but the CSV of a data set that exists."""
+        one_folder = self.out is None and self.video is not None and self.source_format is None
+        return self.write_csv and one_folder and not (self.torso_only or self.track_only)
 
     @property
     def wants_head(self) -> bool:
@@ -140,6 +158,10 @@ def _check_task(params: PreparationParams) -> None:
     """Refuse two tasks at once, and options that say nothing of the one."""
     tasks = {"--torso-only": params.torso_only, "--track-only": params.track_only}
     given = [flag for flag, folder in tasks.items() if folder is not None]
+    if params.is_csv_only:
+        if not params.video.is_dir():
+            raise UserError(f"--write_csv {params.video}: expected a data set's folder, or a video and OUT")
+        return
     if not given and (params.video is None or params.out is None):
         raise UserError("expected a video and the folder to make")
     if given and params.video is not None:

@@ -8,7 +8,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from arguments.params import ModelParams, NetworkParams, OptimizationParams, StartParams, TrainConfig
+from arguments.params import (
+    ModelParams,
+    NetworkParams,
+    OptimizationParams,
+    RenderConfig,
+    StartParams,
+    TrainConfig,
+)
 from arguments.presets import PRESETS
 from utils.errors import UserError
 from utils.files import why_not_writable
@@ -88,6 +95,34 @@ def check_run(config: TrainConfig) -> None:
     if vgg_weights is not None and not vgg_weights.is_file():
         raise UserError(f"--vgg_weights {vgg_weights}: no such file")
     _check_output(model.model_path, run)
+
+
+PATHS = ("swing", "orbit", "spiral")
+
+
+def check_render(config: RenderConfig) -> None:
+    """Refuse ways to look at an avatar that contradict each other, and files that are not there."""
+    render = config.render
+    path, driving = render.path, render.driving
+    if path is not None and path not in PATHS:
+        if not path.endswith(".json"):
+            raise UserError(f"--path {path}: expected {', '.join(PATHS)}, or a .json of cameras")
+        if not Path(path).is_file():
+            raise UserError(f"--path {path}: no such file")
+    if driving is not None and not driving.exists():
+        raise UserError(f"--driving {driving}: no such file or folder")
+    others = {"--expression": render.expression, "--driving": driving}
+    names = [name for name, value in others.items() if value is not None]
+    if "source_path" in config.given:
+        names.append("-s/--source_path")
+    if len(names) > 1 and set(names) & set(others):
+        raise UserError(f"{names[0]} and {names[1]}: both say what the face does; expected one of them")
+    if render.driving_pose and driving is None:
+        raise UserError("--driving_pose: only goes with --driving")
+    if render.driving_pose and render.camera_path:
+        raise UserError("--driving_pose: contradicts --novel_view and --path, which move the camera")
+    if driving is None and "driving_angles" in config.given:
+        raise UserError("--driving_angles: only goes with --driving")
 
 
 def check_source(source_path: Path | None) -> None:

@@ -7,14 +7,26 @@ import torch
 from arguments import PipelineParams
 from diff_gaussian_rasterization import Rasterization
 from gaussian_renderer import render
+from rendering.paths import eye_pair
 from scene.head_model import GaussianHead
 from scene.views import HeadView
 
 
 @torch.no_grad()
 def draw_views(
-    head: GaussianHead, views: Iterable[HeadView], pipeline: PipelineParams
+    head: GaussianHead, views: Iterable[HeadView], pipeline: PipelineParams, stereo: bool = False
 ) -> Iterator[tuple[HeadView, Rasterization]]:
-    """Yield each view with its drawing, without gradients."""
+    """Yield each view with its drawing, without gradients; `stereo`: left and right eye side by side."""
     for view in views:
-        yield view, render(view.camera, head(view.camera, view.drive), view.background, pipeline=pipeline)
+        cameras = eye_pair(view.camera) if stereo else (view.camera,)
+        drawn = [
+            render(camera, head(camera, view.drive), view.background, pipeline=pipeline) for camera in cameras
+        ]
+        yield view, _side_by_side(drawn) if stereo else drawn[0]
+
+
+def _side_by_side(drawn: list[Rasterization]) -> Rasterization:
+    image, depth, alpha = (
+        torch.cat([getattr(eye, name) for eye in drawn], dim=-1) for name in ("image", "depth", "alpha")
+    )
+    return drawn[0]._replace(image=image, depth=depth, alpha=alpha)

@@ -1,6 +1,8 @@
 """What a rendered set of views leaves on disk, in the folders of the 3DGS family:
 
 renders/00000.png   gt/00000.png   depth/00000.png   video.mp4 (truth | render)   metrics.json
+
+Of a transparent set the pictures have alpha, and the film is a video.webm with alpha.
 """
 
 import contextlib
@@ -12,7 +14,15 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from utils.images import depth_range, depth_to_color, side_by_side, to_uint8, with_label, write_png
+from utils.images import (
+    depth_range,
+    depth_to_color,
+    side_by_side,
+    to_uint8,
+    with_alpha,
+    with_label,
+    write_png,
+)
 from utils.json_files import finite, write_json
 from utils.metrics import Scores, score
 from utils.video import FfmpegMissing, VideoWriter
@@ -37,12 +47,23 @@ class RenderWriter:
     says so and everything but the video is written. Raises UserError where the file system refuses.
     """
 
-    def __init__(self, folder: str | Path, *, split: str, iteration: int, fps: float = 25.0) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        split: str,
+        iteration: int,
+        fps: float = 25.0,
+        transparent: bool = False,
+        has_film: bool = True,
+    ) -> None:
         self._folder = Path(folder)
         self._header = {"split": split, "iteration": iteration}
         self._views: list[dict] = []
         self._depth_limits: tuple[float, float] | None = None
-        self._video: VideoWriter | None = VideoWriter(self._folder / "video.mp4", fps)
+        self._transparent = transparent
+        film = self._folder / ("video.webm" if transparent else "video.mp4")
+        self._video: VideoWriter | None = VideoWriter(film, fps) if has_film else None
         self._pool = ThreadPoolExecutor(_WRITERS)
         self._waiting: deque[Future] = deque()
         self._remove_earlier()
@@ -55,18 +76,23 @@ class RenderWriter:
         depth: Tensor,
         alpha: Tensor,
         image_id: int | None = None,
+        companion: Tensor | None = None,
     ) -> Scores | None:
         """Write view `index` and return its scores, if there is a truth.
 
         `image` and `truth` [3, H, W]; `depth` (sum of weight x camera z) and `alpha` [H, W]. `image_id`
-        goes into metrics.json. Depth is coloured by the range of the first view.
+        goes into metrics.json. Depth is coloured by the range of the first view. `companion` [3, H, any] is
+        shown beside the image in the film. An image of a transparent set is one on black.
         """
         if self._depth_limits is None:
             self._depth_limits = depth_range(depth, alpha)
-        rendered = to_uint8(image)
+        rendered = to_uint8(with_alpha(image, alpha) if self._transparent else image)
         self._save("renders", index, rendered)
         self._save("depth", index, depth_to_color(depth, alpha, self._depth_limits))
         if truth is None:
+            if companion is not None and not self._transparent:
+                pair = (with_label(to_uint8(companion), "driver"), with_label(rendered, "avatar"))
+                rendered = side_by_side(pair)
             self._add_to_video(rendered)
             return None
         true = to_uint8(truth)
@@ -125,7 +151,7 @@ class RenderWriter:
 
     def _remove_earlier(self) -> None:
         # The two pictures are metrics.py's.
-        names = ("video.mp4", "metrics.json", "strips.png", "details.png")
+        names = ("video.mp4", "video.webm", "metrics.json", "strips.png", "details.png", "live_link.csv")
         stale = [self._folder / name for name in names]
         for kind in ("renders", "gt", "depth"):
             stale += (self._folder / kind).glob("[0-9][0-9][0-9][0-9][0-9].png")

@@ -155,10 +155,15 @@ def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | Light
 def neutral_expression(expressions: np.ndarray, names: Sequence[str] | None) -> Tensor:
     """The face at rest: zero for named ARKit coefficients, else the row of `expressions` [F, E] nearest the
     median."""
-    if names is not None and {"jawOpen", "eyeBlinkLeft", "mouthSmileLeft"} <= set(names):
+    if names is not None and are_arkit(names):
         return torch.zeros(expressions.shape[1])
     distance = np.linalg.norm(expressions - np.median(expressions, axis=0), axis=1)
     return torch.from_numpy(expressions[distance.argmin()].astype(np.float32))
+
+
+def are_arkit(names: Sequence[str]) -> bool:
+    """Whether coefficients are ARKit's: 0 at rest, 1 at most."""
+    return {"jawOpen", "eyeBlinkLeft", "mouthSmileLeft"} <= set(names)
 
 
 def typical_camera(cameras: Sequence[Camera]) -> Camera:

@@ -34,11 +34,11 @@ def matched(clip: Clip, names: Sequence[str] | None, size: int, owner: str) -> C
     missing = [name for name in names if name not in found]
     extra = [name for name in found if name not in names]
     if missing:
-        has = f", and has {_listed(extra)}, which {owner} does not know" if extra else ""
-        raise UserError(f"{where}: lacks {_listed(missing)} of {owner}{has}")
+        has = f", and has {listed(extra)}, which {owner} does not know" if extra else ""
+        raise UserError(f"{where}: lacks {listed(missing)} of {owner}{has}")
     order = np.array([found.index(name) for name in names])
     frames = tuple(replace(frame, expression=frame.expression[order]) for frame in clip.frames)
-    left_out = f"; left out: {_listed(extra)}" if extra else ""
+    left_out = f"; left out: {listed(extra)}" if extra else ""
     note = f"{where}: another order than that of {owner}; matched by name{left_out}"
     return _with_note(replace(clip, frames=frames, expression_names=names), note)
 
@@ -47,6 +47,7 @@ def _with_note(clip: Clip, note: str) -> Clip:
     return replace(clip, notes=(*clip.notes, note))
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return ", ".join(names[:SHOWN_NAMES]) + more

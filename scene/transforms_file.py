@@ -168,7 +168,11 @@ def pose_of(path: Path, entry: dict, image_id: int) -> np.ndarray:  # [4, 4] flo
 
 
 def _rigid(path: Path, entry: dict, image_id: int, key: str) -> np.ndarray:  # [4, 4] float64
-    where = f"{path}: img_id {image_id}: {key}"
+    return rigid_matrix(entry, key, f"{path}: img_id {image_id}: {key}")
+
+
+def rigid_matrix(entry: dict, key: str, where: str) -> np.ndarray:  # [4, 4] float64
+    """A rotation and a translation, found under a key. Raises UserError that begins with `where`."""
     pose = _array(entry, key, where, "4 x 4 numbers")
     if pose.shape != (4, 4):
         raise UserError(f"{where}: expected 4 x 4 numbers, found shape {list(pose.shape)}")

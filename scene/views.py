@@ -36,3 +36,5 @@ class HeadView(NamedTuple):
     truth: Tensor | None = None  # [3, H, W] on the background
     image_id: int | None = None
     side: SideView | None = None
+    # Shown to the left of the drawing in the film, at its height, and not scored: who drives the head.
+    companion: Tensor | None = None  # [3, H, any]

@@ -35,6 +35,9 @@ OWN_FOLDERS = (
     "val_tracked",
     "test_tracked",
     "novel_view",
+    "novel_view_orbit",
+    "novel_view_spiral",
+    "expression",
     "tensorboard",
 )
 OWN_FILES = ("train.log", "cameras.json", "input.ply", "results.json", "per_view.json")

@@ -34,8 +34,17 @@ def from_uint8(pixels: np.ndarray) -> Tensor:
     return image.permute(2, 0, 1).contiguous() if image.dim() == 3 else image
 
 
+def with_alpha(image: Tensor, alpha: Tensor) -> Tensor:  # [4, H, W]
+    """Add alpha [H, W] to an image [3, H, W] that was drawn on black, its colour divided by alpha as PNG and
+    films have it."""
+    color = (image / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 0)
+    return torch.cat([color, alpha[None]])
+
+
 def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
-    """Write a tensor [3, H, W] or [H, W], or an 8-bit array [H, W, 3] or [H, W]; makes the folder.
+    """Write a tensor [3 or 4, H, W] or [H, W], or an 8-bit array [H, W, 3 or 4] or [H, W]; makes the folder.
+
+    Four channels are RGB and alpha, the colour not multiplied by it.
 
     Raises UserError where the file system refuses.
     """
@@ -43,7 +52,8 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
     if pixels.dtype != np.uint8:
         raise ValueError(f"image: expected 8 bits, got {pixels.dtype}")
     if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        pixels = cv2.cvtColor(pixels, order)
     is_encoded, data = cv2.imencode(".png", pixels)
     assert is_encoded, "the PNG encoder refused an 8-bit image"
     try:

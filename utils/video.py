@@ -1,7 +1,9 @@
-"""Films that every player opens: H.264, yuv420p, BT.709, index in front; written by imageio."""
+"""Films that every player opens: H.264, yuv420p, BT.709, index in front; written by imageio. With alpha: VP9
+in a WebM, which browsers and editors lay over something else."""
 
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import imageio.v2 as imageio
 import imageio_ffmpeg
@@ -15,20 +17,36 @@ from utils.files import partial_path, put_in_place
 CONSTANT_RATE_FACTOR = 17
 
 # Without the matrix and its tags, players guess BT.601 or BT.709 by the size of the picture.
-_ENCODER_OPTIONS = (
+_COLORS = (
     *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
     *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
-    *("-crf", str(CONSTANT_RATE_FACTOR), "-preset", "fast"),
-    *("-movflags", "+faststart"),
+    *("-crf", str(CONSTANT_RATE_FACTOR)),
 )
 
 
+class _Encoding(NamedTuple):
+    codec: str
+    pixel_format: str
+    channels: int
+    options: tuple[str, ...]
+
+
+_ENCODINGS = {
+    ".mp4": _Encoding(
+        "libx264", "yuv420p", 3, (*_COLORS, *("-preset", "fast"), *("-movflags", "+faststart"))
+    ),
+    # A bit rate of 0 leaves it to the quality.
+    ".webm": _Encoding("libvpx-vp9", "yuva420p", 4, (*_COLORS, *("-b:v", "0", "-cpu-used", "5"))),
+}
+
+
 class FfmpegMissing(UserError):
-    """There is no ffmpeg that can be started."""
+    """There is no ffmpeg that can be started, or it lacks the encoder."""
 
 
 class VideoWriter:
-    """Write 8-bit frames [H, W, 3] (RGB), all of one size, to an .mp4; a context manager.
+    """Write 8-bit frames, all of one size, to an .mp4 ([H, W, 3], RGB) or with alpha to a .webm ([H, W, 4]);
+    a context manager.
 
     yuv420p needs even sizes: an odd one gets its last row or column twice. The file appears when the block
     ends without an exception and at least one frame was written. Raises UserError where ffmpeg fails,
@@ -39,13 +57,16 @@ class VideoWriter:
         self._path = Path(path)
         self._partial = partial_path(path)
         self._fps = fps
+        self._encoding = _ENCODINGS[self._path.suffix]
         self._shape: tuple[int, ...] | None = None
         self._film: Format.Writer | None = None
 
     def write(self, frame: np.ndarray) -> None:
         """Append a frame."""
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise ValueError(f"frame: expected 8 bits [H, W, 3], got {frame.dtype} {list(frame.shape)}")
+        channels = self._encoding.channels
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != channels:
+            found = f"{frame.dtype} {list(frame.shape)}"
+            raise ValueError(f"frame: expected 8 bits [H, W, {channels}], got {found}")
         if self._film is None:
             self._film, self._shape = self._open(), frame.shape
         if frame.shape != self._shape:
@@ -77,7 +98,7 @@ class VideoWriter:
             self._partial.unlink(missing_ok=True)
 
     def _open(self) -> Format.Writer:
-        _check_ffmpeg(self._path)
+        _check_ffmpeg(self._path, self._encoding.codec)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # A block size of 1, since imageio would otherwise scale the frames to a multiple of 16.
@@ -86,22 +107,31 @@ class VideoWriter:
                 format="FFMPEG",
                 mode="I",
                 fps=self._fps,
-                codec="libx264",
-                pixelformat="yuv420p",
+                codec=self._encoding.codec,
+                pixelformat=self._encoding.pixel_format,
                 quality=None,
                 macro_block_size=1,
                 ffmpeg_log_level="error",
-                output_params=list(_ENCODER_OPTIONS),
+                output_params=list(self._encoding.options),
             )
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written: {_first_line(error)}") from error
 
 
-def _check_ffmpeg(path: Path) -> None:
+def _check_ffmpeg(path: Path, codec: str) -> None:
     try:
         imageio_ffmpeg.get_ffmpeg_version()
+        # Every ffmpeg has x264; of VP9 some builds know nothing.
+        has_codec = codec == "libx264" or codec in _encoders()
     except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
         raise FfmpegMissing(f"{path}: ffmpeg cannot be started: {_first_line(error)}") from error
+    if not has_codec:
+        raise FfmpegMissing(f"{path}: this ffmpeg has no encoder {codec}")
+
+
+def _encoders() -> str:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-encoders"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _first_line(error: BaseException) -> str:

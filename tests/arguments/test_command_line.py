@@ -230,6 +230,39 @@ def test_novel_view_options_are_read(trained):
     assert (render.num_frames, render.max_yaw, render.fps, render.iteration) == (40, 15, 12.5, 500)
 
 
+def test_a_path_is_a_novel_view_and_the_swing_is_the_usual_one(trained):
+    path = trained()
+
+    def chosen(*flags):
+        return parse_render_args(["-m", str(path), *flags]).render.camera_path
+
+    assert chosen() is None and chosen("--novel_view") == "swing"
+    assert chosen("--path", "orbit") == chosen("--novel_view", "--path", "orbit") == "orbit"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--path circle", "--path circle: expected swing, orbit, spiral, or a .json of cameras"),
+        ("--path gone.json", "--path gone.json: no such file"),
+        ("--driving gone.csv", "--driving gone.csv: no such file or folder"),
+        (
+            "--driving . -s .",
+            "--driving and -s/--source_path: both say what the face does; expected one of them",
+        ),
+        ("--expression a=1 --driving .", "--expression and --driving: both say what the face does; expected"),
+        ("--driving_pose", "--driving_pose: only goes with --driving"),
+        ("--driving . --driving_pose --path orbit", "--driving_pose: contradicts --novel_view and --path"),
+        ("--driving_angles degrees", "--driving_angles: only goes with --driving"),
+        ("--driving . --driving_angles turns", "--driving_angles: invalid choice: 'turns'"),
+    ],
+)
+def test_ways_to_drive_and_to_look_that_contradict_each_other_are_refused(trained, flags, message):
+    with pytest.raises(UserError) as refusal:
+        parse_render_args(["-m", str(trained()), *flags.split()])
+    assert message in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -43,6 +43,19 @@ def test_the_other_two_ways_to_call_it():
     assert converted == PreparationParams(Path("theirs"), Path("data/me"), source_format="insta")
 
 
+def test_the_csv_is_of_the_set_that_is_made_or_of_one_that_exists(tmp_path):
+    made = parse_prepare_args([*VIDEO_AND_OUT, "--write_csv"])
+    assert made.data_set == Path("data/me") and not made.is_csv_only
+    exists = parse_prepare_args(["--write_csv", str(tmp_path)])
+    assert exists.data_set == tmp_path and exists.is_csv_only
+    tracked = parse_prepare_args(["--track-only", "data/id1", "--write_csv"])
+    assert tracked.data_set == Path("data/id1") and not tracked.is_csv_only
+    with pytest.raises(
+        UserError, match=r"^--write_csv me\.mp4: expected a data set's folder, or a video and"
+    ):
+        parse_prepare_args(["me.mp4", "--write_csv"])
+
+
 def test_a_switch_before_the_video_does_not_swallow_it():
     for flags in (["--quiet"], ["--no-torso", "--overwrite"]):
         assert parse_prepare_args([*flags, *VIDEO_AND_OUT]).video == Path("me.mp4")

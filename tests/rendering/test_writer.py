@@ -145,3 +145,27 @@ def test_without_ffmpeg_everything_but_the_video_is_written(tmp_path, monkeypatc
     assert json.loads((tmp_path / "ours_7" / "metrics.json").read_text())["num_views"] == 2
     assert not (tmp_path / "ours_7" / "video.mp4").exists()
     assert capsys.readouterr().err.count("ffmpeg cannot be started") == 1
+
+
+def test_a_transparent_set_has_the_rendered_alpha_and_straight_colour(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    color = torch.rand(3, 20, 30, generator=generator)
+    alpha = torch.rand(20, 30, generator=generator)
+    alpha[:5] = 0
+    with RenderWriter(tmp_path, split="x", iteration=1, transparent=True) as writer:
+        for index in range(2):
+            writer.write(index, color * alpha, None, alpha * 2, alpha)
+    pixels = cv2.imread(str(tmp_path / "renders" / "00000.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(pixels[..., 3], to_uint8(alpha))
+    assert not pixels[:5].any()
+    assert np.abs(pixels[5:, :, 2::-1].astype(int) - to_uint8(color)[5:]).max() <= 1
+    assert (tmp_path / "video.webm").stat().st_size > 0 and not (tmp_path / "video.mp4").exists()
+
+
+def test_the_driver_stands_beside_the_avatar_in_the_film_alone(tmp_path):
+    (_, image, truth, depth, alpha), *_ = _views(1, height=32)
+    with RenderWriter(tmp_path, split="x", iteration=1) as writer:
+        assert writer.write(0, image, None, depth, alpha, companion=truth[:, :, :20]) is None
+    assert _film(tmp_path / "video.mp4")[0].shape == (50, 60, 3)
+    assert read_png(tmp_path / "renders" / "00000.png").shape == (32, 40, 3)
+    assert not (tmp_path / "metrics.json").exists()

@@ -158,3 +158,28 @@ def test_an_exception_of_the_block_stays_what_it_is_also_when_ffmpeg_is_gone(tmp
         video.write(np.zeros((16, 16, 3), np.uint8))
         raise error
     assert os.listdir(tmp_path) == []
+
+
+def test_a_webm_keeps_its_alpha(tmp_path):
+    frame = np.zeros((32, 48, 4), np.uint8)
+    frame[:, :24] = (200, 100, 50, 255)
+    with VideoWriter(tmp_path / "video.webm", fps=10) as video:
+        for _ in range(3):
+            video.write(frame)
+    reader = imageio_ffmpeg.read_frames(
+        str(tmp_path / "video.webm"), pix_fmt="rgba", bits_per_pixel=32, input_params=["-c:v", "libvpx-vp9"]
+    )
+    assert next(reader)["size"] == (48, 32)
+    alpha = np.frombuffer(next(reader), np.uint8).reshape(32, 48, 4)[..., 3]
+    assert alpha[:, :20].min() > 250 and alpha[:, 28:].max() < 5
+
+
+@shell_only
+def test_an_ffmpeg_without_vp9_is_one_line(tmp_path, use_ffmpeg):
+    use_ffmpeg("echo ffmpeg version 7; echo libx264")
+    writer = VideoWriter(tmp_path / "video.webm")
+    with (
+        pytest.raises(FfmpegMissing, match=r"video\.webm: this ffmpeg has no encoder libvpx-vp9$"),
+        writer as video,
+    ):
+        video.write(np.zeros((32, 48, 4), np.uint8))
