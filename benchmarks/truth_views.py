@@ -57,10 +57,7 @@ def similarity(found: Clip, truth: Clip) -> np.ndarray:
 
 
 def _project(clip: Clip, frame: FrameRecord, points: np.ndarray) -> np.ndarray:  # [N, 2]
-    camera = clip.camera(frame)
-    pose = camera.world_to_camera.double().numpy()
-    seen = points @ pose[:3, :3].T + pose[:3, 3]
-    return seen[:, :2] / seen[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+    return clip.camera(frame).project(torch.from_numpy(points))[:, :2].numpy()
 
 
 def seen_from(camera: Camera, change: np.ndarray) -> Camera:

@@ -25,6 +25,7 @@ from arguments import stored_config
 from scene.dataset_readers import Clip, read_transforms
 from utils.checkpoint import list_iterations
 from utils.errors import UserError, exit_on_user_error
+from utils.masks import scaled_radius
 
 # Pixels at a width of 512.
 MARGIN, EROSION = 5, 4
@@ -35,9 +36,9 @@ EDGES = (0, 5, 15, 25, 38, 90)
 def score_view(render: np.ndarray, truth: np.ndarray, matte: np.ndarray, ssim: float) -> dict[str, float]:
     """Score pictures [H, W, 3] in 0 to 1 on white, with the truth's matte [H, W]."""
     squared = ((render - truth) ** 2).mean(axis=2)
-    scale = matte.shape[1] / 512
-    far = cv2.dilate((matte > 1 / 255).astype(np.uint8), _disc(MARGIN * scale)) == 0
-    inner = cv2.erode((matte > 0.99).astype(np.uint8), _disc(EROSION * scale)) > 0
+    margin, erosion = (_disc(scaled_radius(radius, matte.shape[1])) for radius in (MARGIN, EROSION))
+    far = cv2.dilate((matte > 1 / 255).astype(np.uint8), margin) == 0
+    inner = cv2.erode((matte > 0.99).astype(np.uint8), erosion) > 0
     shows = abs(render - 1).max(axis=2) > 1.5 / 255
     return {
         "psnr": _decibel(squared.mean()),

@@ -16,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from scene.cameras import NEAR, Camera, swing_path
+from scene.cameras import NEAR, Camera, about_x, about_y, swing_path
 from scene.transforms_file import number_of, rigid_matrix, size_of
 from utils.errors import UserError
 
@@ -55,7 +54,7 @@ def orbit_path(camera: Camera, num_frames: int) -> list[Camera]:
     takes a camera on +z towards +x."""
     pose = camera.world_to_camera.double()
     return [
-        replace(camera, world_to_camera=(pose @ _about_y(-2 * math.pi * i / num_frames)).float())
+        replace(camera, world_to_camera=(pose @ about_y(-2 * math.pi * i / num_frames)).float())
         for i in range(num_frames)
     ]
 
@@ -69,7 +68,7 @@ def spiral_path(camera: Camera, num_frames: int, max_yaw: float) -> list[Camera]
         phase = 2 * math.pi * i / num_frames
         yaw = math.radians(max_yaw) * math.sin(phase)
         pitch = SPIRAL_PITCH * math.radians(max_yaw) * math.sin(2 * phase)
-        moved = pose @ _about_x(pitch) @ _about_y(-yaw)
+        moved = pose @ about_x(pitch) @ about_y(-yaw)
         # Away from the origin, along the line to it.
         moved[:3, 3] *= 1 + SPIRAL_DISTANCE * math.sin(phase)
         cameras.append(replace(camera, world_to_camera=moved.float()))
@@ -120,13 +119,3 @@ def eye_pair(camera: Camera, distance: float = EYE_DISTANCE) -> tuple[Camera, Ca
         pose[0, 3] -= offset
         eyes.append(replace(camera, world_to_camera=pose, cx=camera.cx + camera.fx * offset / depth))
     return eyes[0], eyes[1]
-
-
-def _about_y(angle: float) -> Tensor:
-    c, s = math.cos(angle), math.sin(angle)
-    return torch.tensor([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]], dtype=torch.float64)
-
-
-def _about_x(angle: float) -> Tensor:
-    c, s = math.cos(angle), math.sin(angle)
-    return torch.tensor([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]], dtype=torch.float64)

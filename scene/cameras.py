@@ -57,6 +57,15 @@ class Camera:
         """fx fy cx cy as a tensor beside the pose; kept, since making it on a GPU waits for the GPU."""
         return self.world_to_camera.new_tensor([self.fx, self.fy, self.cx, self.cy])
 
+    def project(self, points: Tensor) -> Tensor:
+        """Where points [..., 3] of the world are seen: pixels x and y, and the depth along z, [..., 3].
+
+        In the precision of the points, on their device.
+        """
+        pose = self.world_to_camera.to(points)
+        x, y, z = (points @ pose[:3, :3].T + pose[:3, 3]).unbind(-1)
+        return torch.stack([self.fx * x / z + self.cx, self.fy * y / z + self.cy, z], dim=-1)
+
     def posed(self, world_to_camera: Tensor) -> "Camera":
         """Return the camera at another pose [4, 4] on the same device."""
         other = replace(self, world_to_camera=world_to_camera)
@@ -94,7 +103,17 @@ def swing_path(camera: Camera, num_frames: int, max_yaw_degrees: float) -> list[
     cameras = []
     for i in range(num_frames):
         yaw = math.radians(max_yaw_degrees) * math.sin(2 * math.pi * i / num_frames)
-        c, s = math.cos(yaw), math.sin(yaw)
-        undo_yaw = pose.new_tensor([[c, 0, -s, 0], [0, 1, 0, 0], [s, 0, c, 0], [0, 0, 0, 1]])
-        cameras.append(replace(camera, world_to_camera=(pose @ undo_yaw).float()))
+        cameras.append(replace(camera, world_to_camera=(pose @ about_y(-yaw)).float()))
     return cameras
+
+
+def about_x(angle: float) -> Tensor:
+    """The turn [4, 4] float64 about the x axis by an angle in radians; takes y to z."""
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]], dtype=torch.float64)
+
+
+def about_y(angle: float) -> Tensor:
+    """The turn [4, 4] float64 about the y axis by an angle in radians; takes z to x."""
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]], dtype=torch.float64)

@@ -48,6 +48,10 @@ class Places(NamedTuple):
     triangle: Tensor  # [N] int
     barycentric: Tensor  # [N, 3]
 
+    def on(self, corners: Tensor) -> Tensor:
+        """What corners [N, 3, C] of their triangles have, at the places: [N, C]."""
+        return (self.barycentric[..., None] * corners).sum(dim=1)
+
 
 class Seats(NamedTuple):
     """What the places of N Gaussians say of them."""
@@ -83,6 +87,10 @@ class Scaffold(nn.Module):
             self.register_buffer(name, value)
         # Read once: a look at a GPU's tensor waits for it.
         self._balls = [tuple(ends) for ends in mesh.ball_ranges.tolist()]
+        # Of the triangles at rest: in every step of a training all Gaussians ask for theirs twice.
+        corners = mesh.neutral[mesh.triangles.long()]  # [T, 3, 3]
+        self.register_buffer("_rest_frames", triangle_frames(corners), persistent=False)
+        self.register_buffer("_rest_areas", _double_area(corners), persistent=False)
 
     @classmethod
     def of_state(cls, state: dict[str, Tensor]) -> "Scaffold":
@@ -98,28 +106,26 @@ class Scaffold(nn.Module):
             moved = torch.cat([moved[:start], turned, moved[stop:]])
         return moved
 
-    def seats(self, places: Places) -> "Seats":
+    def seats(self, places: Places) -> Seats:
         """What the places of N Gaussians say of them."""
-        corners = self.color[self.triangles[places.triangle]]  # [N, 3, 3]
         return Seats(
             self.limits[places.triangle, :1],
             self.is_of_head[places.triangle],
             self.seen[places.triangle],
-            (places.barycentric[..., None] * corners).sum(dim=1),
+            places.on(self.color[self.triangles[places.triangle]]),
         )
 
     def motion(self, places: Places, expression: Tensor) -> Motion:
         """How what sits at `places` moves from the neutral face to an expression [E]. No gradient flows."""
         with torch.no_grad():
             corners = self.triangles[places.triangle]  # [N, 3]
-            at_rest, moved = self.neutral[corners], self.vertices(expression)[corners]  # [N, 3, 3]
-            turn = triangle_frames(moved) @ triangle_frames(at_rest).transpose(1, 2)
-            grown = 0.5 * (_double_area(moved) / _double_area(at_rest)).log()
+            moved = self.vertices(expression)[corners]  # [N, 3, 3]
+            turn = triangle_frames(moved) @ self._rest_frames[places.triangle].transpose(1, 2)
+            grown = 0.5 * (_double_area(moved) / self._rest_areas[places.triangle]).log()
             limit = math.log(STRETCH)
-            weights = places.barycentric[..., None]
             return Motion(
-                (weights * at_rest).sum(dim=1),
-                (weights * moved).sum(dim=1),
+                places.on(self.neutral[corners]),
+                places.on(moved),
                 turn,
                 grown.clamp(-limit, limit),
             )
@@ -128,9 +134,8 @@ class Scaffold(nn.Module):
     def confined(self, places: Places, xyz: Tensor, pull: float = 0.0) -> Tensor:
         """Means [N, 3] of the neutral face, brought back to within the limits of their places, and by a share
         `pull` of the way to the middle between those below and above."""
-        at_rest = self.neutral[self.triangles[places.triangle]]  # [N, 3, 3]
-        origin = (places.barycentric[..., None] * at_rest).sum(dim=1)
-        axes = triangle_frames(at_rest)
+        origin = places.on(self.neutral[self.triangles[places.triangle]])
+        axes = self._rest_frames[places.triangle]
         local = (axes.transpose(1, 2) @ (xyz - origin)[..., None])[..., 0]
         along, below, above = self.limits[places.triangle].unbind(1)
         upper = torch.stack([along, along, above], dim=1)

@@ -77,12 +77,11 @@ def project_box(camera: Camera, box: tuple[float, ...]) -> Rectangle:
     Cut off at the image's border; empty where the box is outside or behind the camera.
     """
     x0, x1, y0, y1, z = box
-    corners = torch.tensor([[x, y, z, 1.0] for x in (x0, x1) for y in (y0, y1)])  # [4, 4]
-    seen = corners @ camera.world_to_camera.T  # [4, 4] x right, y down, z forward
-    if not (seen[:, 2] > camera.near).all():
+    corners = torch.tensor([[x, y, z] for x in (x0, x1) for y in (y0, y1)])  # [4, 3]
+    x, y, depth = camera.project(corners).unbind(1)
+    if not (depth > camera.near).all():
         return Rectangle(0, 0, 0, 0)
-    x = (camera.fx * seen[:, 0] / seen[:, 2] + camera.cx).clamp(0, camera.width)
-    y = (camera.fy * seen[:, 1] / seen[:, 2] + camera.cy).clamp(0, camera.height)
+    x, y = x.clamp(0, camera.width), y.clamp(0, camera.height)
     return Rectangle(*(math.floor(v.min()) for v in (x, y)), *(math.ceil(v.max()) for v in (x, y)))
 
 

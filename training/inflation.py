@@ -115,24 +115,25 @@ def inflated_height(inside: np.ndarray) -> np.ndarray:
 
     u with Laplace u = -4 inside and u = 0 outside is R^2 - r^2 in a disc; its root is the height of a ball.
     """
-    number = np.where(inside, np.cumsum(inside).reshape(inside.shape) - 1, -1)
-    rows, columns, num_neighbours = [], [], np.zeros(inside.sum())
-    for axis in (0, 1):
-        for step in (1, -1):
-            neighbour = np.roll(number, -step, axis)
-            exists = np.ones_like(inside)
-            edge = [slice(None)] * 2
-            edge[axis] = -1 if step == 1 else 0
-            exists[tuple(edge)] = False
-            num_neighbours += exists[inside]
-            linked = inside & exists & (neighbour >= 0)
-            rows.append(number[linked])
-            columns.append(neighbour[linked])
-    links = np.concatenate(rows), np.concatenate(columns)
+    links = neighbour_links(inside)
+    # A cell beyond the outline counts as one of height 0, one beyond the picture does not.
+    beside = np.pad(np.ones(inside.shape), 1)
+    num_neighbours = beside[:-2, 1:-1] + beside[2:, 1:-1] + beside[1:-1, :-2] + beside[1:-1, 2:]
+    num_neighbours = num_neighbours[inside]
+    laplacian = scipy.sparse.diags(num_neighbours + 1e-6) - links
     num = len(num_neighbours)
-    laplacian = scipy.sparse.diags(num_neighbours + 1e-6) - scipy.sparse.coo_matrix(
-        (np.ones(len(links[0])), links), shape=(num, num)
-    )
     height = np.zeros(inside.shape)
     height[inside] = np.sqrt(np.maximum(scipy.sparse.linalg.spsolve(laplacian.tocsc(), np.full(num, 4.0)), 0))
     return height
+
+
+def neighbour_links(inside: np.ndarray) -> scipy.sparse.csr_matrix:
+    """Which of the cells inside [h, w], numbered by rows, lie side by side: a symmetric matrix of ones."""
+    number = np.full(inside.shape, -1)
+    number[inside] = np.arange(inside.sum())
+    across = (number[:, :-1], number[:, 1:]), (number[:-1], number[1:])
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()]) for a, b in across], axis=1)
+    first, second = pairs[:, (pairs >= 0).all(axis=0)]
+    size = int(inside.sum())
+    links = scipy.sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(size, size))
+    return (links + links.T).tocsr()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scene.cameras import Camera
+from scene.cameras import Camera, about_x, about_y
 from scene.views import SideView
 from training.inflation import Balloon
 
@@ -48,7 +48,9 @@ class SideViews:
         angles = torch.rand(NUM_VIEWS, 2, generator=generator, dtype=torch.float64) * 2 - 1
         angles *= torch.tensor([max_yaw, MAX_PITCH], dtype=torch.float64) * math.pi / 180
         pose = camera.world_to_camera.cpu().double()
-        self.poses = torch.stack([pose @ _turn(yaw, pitch) for yaw, pitch in angles.tolist()]).float()
+        self.poses = torch.stack(
+            [pose @ about_x(pitch) @ about_y(yaw) for yaw, pitch in angles.tolist()]
+        ).float()
         self.outside = torch.stack([_outside(points, camera, pose.double(), margin) for pose in self.poses])
         self.poses = self.poses.to(camera.world_to_camera.device)
         self.outside = self.outside.to(self.poses.device)
@@ -62,20 +64,11 @@ class SideViews:
         return SideView(self.poses[number], self.outside[number])
 
 
-def _turn(yaw: float, pitch: float) -> Tensor:  # [4, 4], in the world
-    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
-    about_y = torch.tensor([[cy, 0, sy, 0], [0, 1, 0, 0], [-sy, 0, cy, 0], [0, 0, 0, 1]])
-    about_x = torch.tensor([[1, 0, 0, 0], [0, cp, -sp, 0], [0, sp, cp, 0], [0, 0, 0, 1]])
-    return (about_x @ about_y).double()
-
-
 def _outside(points: Tensor, camera: Camera, pose: Tensor, margin: float) -> Tensor:  # bool [H, W]
     """The complement of the points' outline, closed and widened by a margin in pixels at a width of 512."""
     pixel = COARSE * camera.width / 512
     width, height = math.ceil(camera.width / pixel), math.ceil(camera.height / pixel)
-    x, y, z = (points @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
-    u = ((camera.fx * x / z + camera.cx) / pixel).long()
-    v = ((camera.fy * y / z + camera.cy) / pixel).long()
+    u, v, _ = (camera.posed(pose).project(points) / pixel).long().unbind(1)
     is_seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     outline = torch.zeros(height, width)
     outline[v[is_seen], u[is_seen]] = 1

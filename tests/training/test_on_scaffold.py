@@ -19,11 +19,11 @@ from tests.preparation.head_fit.talking_head import make_person
 from tests.synthetic import edited_json, write_clip
 from tests.training.mesh_clips import SIZE, Frames, lifted, make_fitted, make_frame
 from training.on_scaffold import fitted_head
-from training.on_scaffold.body import FLATNESS, find_body, seat_on_body
+from training.on_scaffold.body import find_body, seat_on_body
 from training.on_scaffold.build import start_on_scaffold
 from training.on_scaffold.fitted_head import find_fitted_head
 from training.on_scaffold.hair import hair_thickness
-from training.on_scaffold.seats import is_of_head, limits_of, seat
+from training.on_scaffold.seats import FLATNESS, is_of_head, limits_of, seat
 from training.on_scaffold.texture import paint
 from training.on_scaffold.views import MOST_VIEWS, choose_views, inside_share
 from training.start import fitted_head_of, open_data, scaffold_start_on

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
-from scipy.spatial.transform import Rotation
+import torch
 
-from scene.cameras import Camera
 from scene.dataset import Frame
-from training.inflation import Balloon
-from training.on_scaffold.seats import FLATNESS, Seating, surface_axes
+from training.inflation import Balloon, neighbour_links
+from training.on_scaffold.seats import Seating, draw_seats
 
 # Head units along, below and above the surface, which is a guess.
 LIMITS = (0.06, 0.05, 0.05)
@@ -64,19 +63,7 @@ def find_body(frame: Frame, head_points: np.ndarray, neck_points: np.ndarray) ->
 
 def seat_on_body(body: Body, count: int, random: np.random.Generator) -> Seating:
     """Draw places on its mesh, evenly."""
-    corners = body.vertices[body.triangles]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = np.linalg.norm(across, axis=1) / 2
-    triangle = random.choice(len(area), count, p=area / area.sum())
-    u, v = random.random((2, count))
-    root = np.sqrt(u)
-    barycentric = np.stack([1 - root, root * (1 - v), root * v], axis=1)
-    axes = surface_axes(corners[triangle])
-    spacing = np.sqrt(area.sum() / count)
-    scale = np.tile(spacing * np.array([1, 1, FLATNESS]), (count, 1))
-    rotation = np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
-    xyz = (barycentric[..., None] * corners[triangle]).sum(axis=1)
-    return Seating(triangle, barycentric, xyz, scale, rotation)
+    return draw_seats(body.vertices[body.triangles], np.ones(len(body.triangles)), count, random)
 
 
 def _meet_the_neck(balloon: Balloon, is_body: np.ndarray, neck_points: np.ndarray) -> None:
@@ -85,21 +72,13 @@ def _meet_the_neck(balloon: Balloon, is_body: np.ndarray, neck_points: np.ndarra
     A blown-up outline is thickest in its middle, before the throat.
     """
     column, row, is_in = _cells(balloon, neck_points)
-    pose = balloon.pose.numpy()
-    depth = balloon.distance - (neck_points @ pose[2, :3] + pose[2, 3])
+    depth = balloon.distance - balloon.camera.project(torch.from_numpy(neck_points))[:, 2].numpy()
     front = np.full(is_body.shape, -np.inf)
     np.maximum.at(front, (row[is_in], column[is_in]), depth[is_in])
     # The frontmost neck around each cell.
     near = cv2.dilate(front, np.ones((2 * _TOUCH + 1, 2 * _TOUCH + 1)), borderValue=-np.inf)
     touches = is_body & np.isfinite(near)
-    number = np.full(is_body.shape, -1)
-    number[is_body] = np.arange(is_body.sum())
-    across = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
-    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()]) for a, b in across], axis=1)
-    first, second = pairs[:, (pairs >= 0).all(axis=0)]
-    size = int(is_body.sum())
-    links = scipy.sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(size, size))
-    links = links + links.T
+    links = neighbour_links(is_body)
     known = _TRUST * touches[is_body]
     wanted = np.where(touches, near - balloon.height, 0.0)[is_body]
     degree = np.asarray(links.sum(axis=1)).ravel()
@@ -110,11 +89,9 @@ def _meet_the_neck(balloon: Balloon, is_body: np.ndarray, neck_points: np.ndarra
 
 def _cells(balloon: Balloon, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Column and row of points [N, 3] on the balloon's grid, and which are on it: [N] each."""
-    camera: Camera = balloon.camera
-    pose = balloon.pose.numpy()
-    seen = points @ pose[:3, :3].T + pose[:3, 3]
-    column = (camera.fx * seen[:, 0] / seen[:, 2] + camera.cx) * balloon.size[0] / camera.width
-    row = (camera.fy * seen[:, 1] / seen[:, 2] + camera.cy) * balloon.size[1] / camera.height
+    camera = balloon.camera
+    seen = camera.project(torch.from_numpy(points)).numpy()
+    column, row = seen[:, :2].T * np.divide(balloon.size, (camera.width, camera.height))[:, None]
     width, height = balloon.size
     is_in = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     return column.clip(0, width - 1).astype(int), row.clip(0, height - 1).astype(int), is_in

@@ -3,17 +3,19 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from parametric_head.landmarks import LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
-from parametric_head.zones import EAR, NECK, NO_ZONE, SKULL, zones
+from parametric_head.zones import EAR, FACE, NECK, NO_ZONE, SKULL, zones
+from scene.scaffold import triangle_frames
 from training.on_scaffold.fitted_head import FittedHead
 
 # cm around lids and lips where details are.
 _DETAIL = 1.2
 # Gaussians per area, by zone and part, against 1 for the skull.
-_FACE, _FINE = 4.0, 12.0
+_FACE_DENSITY, _FINE = 4.0, 12.0
 _DENSITY = {SKULL: 1.0, EAR: 3.0, NECK: 1.0, NO_ZONE: 0.5}
 _DENSITY_OF_PARTS = {
     "mouth_socket": 0.7,
@@ -89,36 +91,45 @@ def seat(
     """Draw places on the mesh, denser where details are; only where all corners are wanted."""
     head = fitted.head
     lifted = fitted.mesh.neutral + thickness[:, None] * fitted.normals
-    corners = lifted[head.triangles]  # [T, 3, 3]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = np.linalg.norm(across, axis=1) / 2
     density = _densities(fitted) * is_wanted[head.triangles].all(axis=1)
-    weight = density * area
+    seating = draw_seats(lifted[head.triangles], density, count, random)
+    corners = head.triangles[seating.triangle]
+    depth = (seating.barycentric * thickness[corners]).sum(axis=1)
+    depth *= (random.random(count) < _WITHIN) * random.random(count)
+    # The skull's axes: hair stands on it.
+    axes = _axes(fitted.mesh.neutral[corners])
+    xyz = seating.xyz - depth[:, None] * axes[..., 2]
+    return seating._replace(xyz=xyz, rotation=_quaternions(axes))
+
+
+def draw_seats(
+    corners: np.ndarray,  # [T, 3, 3]
+    density: np.ndarray,  # [T] per area
+    count: int,
+    random: np.random.Generator,
+) -> Seating:
+    """Draw places on triangles, flat along them and as wide as they are apart."""
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    weight = density * np.linalg.norm(across, axis=1) / 2
     triangle = random.choice(len(weight), count, p=weight / weight.sum())
     u, v = random.random((2, count))
     root = np.sqrt(u)
     barycentric = np.stack([1 - root, root * (1 - v), root * v], axis=1)
-    places = corners[triangle]
-    xyz = (barycentric[..., None] * places).sum(axis=1)
-    depth = (barycentric * thickness[head.triangles[triangle]]).sum(axis=1)
-    depth *= (random.random(count) < _WITHIN) * random.random(count)
-    axes = surface_axes(fitted.mesh.neutral[head.triangles[triangle]])
-    xyz -= depth[:, None] * axes[..., 2]
+    xyz = (barycentric[..., None] * corners[triangle]).sum(axis=1)
     spacing = 1 / np.sqrt(count * density[triangle] / weight.sum())
     scale = spacing[:, None] * np.array([1, 1, FLATNESS])
-    rotation = np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
-    return Seating(triangle, barycentric, xyz, scale, rotation)
+    return Seating(triangle, barycentric, xyz, scale, _quaternions(_axes(corners[triangle])))
 
 
 def _densities(fitted: FittedHead) -> np.ndarray:  # [T]
     head = fitted.head
     zone = zones(head)
-    of_vertex = np.full(len(zone), _FACE)
+    of_vertex = np.full(len(zone), _FACE_DENSITY)
     for index, value in _DENSITY.items():
         of_vertex[zone == index] = value
     landmarks = fitted.person.places.of(head.neutral)[[*UPPER_LIP, *LOWER_LIP, *UPPER_LIDS, *LOWER_LIDS]]
     near = cKDTree(landmarks).query(head.neutral)[0] < _DETAIL
-    of_vertex[near & (zone == 1)] = _FINE
+    of_vertex[near & (zone == FACE)] = _FINE
     density = of_vertex[head.triangles].mean(axis=1)
     for name, value in _DENSITY_OF_PARTS.items():
         density[head.is_in(name)] = value
@@ -128,10 +139,9 @@ def _densities(fitted: FittedHead) -> np.ndarray:  # [T]
     return density
 
 
-def surface_axes(corners: np.ndarray) -> np.ndarray:
-    """Rotations [N, 3, 3] of triangles with corners [N, 3, 3]; columns: along an edge, across, the normal."""
-    edge = corners[:, 1] - corners[:, 0]
-    normal = np.cross(edge, corners[:, 2] - corners[:, 0])
-    edge /= np.maximum(np.linalg.norm(edge, axis=1, keepdims=True), 1e-12)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    return np.stack([edge, np.cross(normal, edge), normal], axis=2)
+def _axes(corners: np.ndarray) -> np.ndarray:  # [N, 3, 3] -> [N, 3, 3]
+    return triangle_frames(torch.from_numpy(corners)).numpy()
+
+
+def _quaternions(axes: np.ndarray) -> np.ndarray:  # [N, 3, 3] -> [N, 4] wxyz
+    return np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)

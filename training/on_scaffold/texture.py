@@ -23,7 +23,8 @@ _OPAQUE = 0.95
 _GRAZING = 0.2
 # Sum of weights from which on a vertex is known.
 _ENOUGH = 0.5
-_FAINT = 1e-3
+# How much, against what is known, the other side counts, and that neighbours are alike.
+_MIRRORED, _FAINT = 0.01, 1e-3
 # cm on the mean head above which there is hair; how much its colour counts on the rest of the skull.
 _TOP, _CROWN = 9.0, 0.01
 # cm that a lid moves when it closes, from which on it folds; what an open eye tells of it.
@@ -82,7 +83,7 @@ def _fill_crown(fitted: FittedHead, color: np.ndarray, trust: np.ndarray) -> Non
 
 def _filled(fitted: FittedHead, color: np.ndarray, known: np.ndarray) -> np.ndarray:
     other = fitted.mirrored
-    trust = known + _FAINT * 10 * (1 - known) * known[other]
+    trust = known + _MIRRORED * (1 - known) * known[other]
     mixed = known[:, None] * color + (trust - known)[:, None] * color[other]
     mixed /= np.maximum(trust, 1e-9)[:, None]
     _fill_crown(fitted, mixed, trust)
