@@ -116,19 +116,14 @@ class Scaffold(nn.Module):
         )
 
     def motion(self, places: Places, expression: Tensor) -> Motion:
-        """How what sits at `places` moves from the neutral face to an expression [E]. No gradient flows."""
-        with torch.no_grad():
-            corners = self.triangles[places.triangle]  # [N, 3]
-            moved = self.vertices(expression)[corners]  # [N, 3, 3]
-            turn = triangle_frames(moved) @ self._rest_frames[places.triangle].transpose(1, 2)
-            grown = 0.5 * (_double_area(moved) / self._rest_areas[places.triangle]).log()
-            limit = math.log(STRETCH)
-            return Motion(
-                places.on(self.neutral[corners]),
-                places.on(moved),
-                turn,
-                grown.clamp(-limit, limit),
-            )
+        """How what sits at `places` moves from the neutral face to an expression [E]."""
+        corners = self.triangles[places.triangle]  # [N, 3]
+        moved = self.vertices(expression)[corners]  # [N, 3, 3]
+        turn = triangle_frames(moved) @ self._rest_frames[places.triangle].transpose(1, 2)
+        grown = 0.5 * (_double_area(moved) / self._rest_areas[places.triangle]).log()
+        limit = math.log(STRETCH)
+        rest = places.on(self.neutral[corners])
+        return Motion(rest, places.on(moved), turn, grown.clamp(-limit, limit))
 
     @torch.no_grad()
     def confined(self, places: Places, xyz: Tensor, pull: float = 0.0) -> Tensor:

@@ -188,3 +188,17 @@ def test_a_pull_takes_a_share_of_the_way_to_the_middle_of_the_limits_along_the_n
     for _ in range(3):
         xyz = scaffold.confined(places, xyz, 0.25)
     torch.testing.assert_close(xyz, origin + height[:, None] * normal)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.4])
+def test_gradients_reach_the_expression(scale):
+    """As where a held-out frame's expression is fitted through the renderer; at rest, too."""
+    scaffold = double_scaffold()
+    places = draw_places(scaffold, 6)
+    xyz, rotation, log_scale = draw_gaussians(scaffold, places)
+    expression = scale * torch.tensor([0.5, -0.3, 0.8, 0.2, -0.6], dtype=torch.float64)
+
+    def carried(expression):
+        return scaffold.motion(places, expression).carry(xyz, rotation, log_scale)
+
+    assert torch.autograd.gradcheck(carried, expression.requires_grad_())
