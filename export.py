@@ -40,13 +40,15 @@ def main(argv: list[str] | None = None) -> None:
     from scene import load_avatar
     from scene.avatar import save_avatar
     from utils.device import choose_device
+    from utils.sampling import evenly_spread
 
     avatar = load_avatar(params.model_path, params.iteration, choose_device(params.device))
     check_bakeable(avatar)
     path = params.out or default_path(params.model_path, avatar.iteration)
     # Every other frame is fitted, those between are for the score.
-    fitted, others = thinned(avatar.motion[::2], MOST_FITTED), thinned(avatar.motion[1::2], MOST_SCORED)
-    others = others if len(others) else fitted
+    even, odd = avatar.motion[::2], avatar.motion[1::2]
+    fitted = even[evenly_spread(len(even), MOST_FITTED)]
+    others = odd[evenly_spread(len(odd), MOST_SCORED)] if len(odd) else fitted
     baked = bake(avatar, fitted, round(1e6 * params.max_megabytes), params.max_yaw, params.quiet)
     save_avatar(replace(avatar, head=baked.head), path)
     print(
@@ -69,11 +71,6 @@ def default_path(model_path: Path, iteration: int) -> Path:
     if model_path.suffix == ".safetensors":
         return model_path.with_name(f"{model_path.stem}_light.safetensors")
     return model_path / "light" / f"iteration_{iteration}.safetensors"
-
-
-def thinned(rows, most: int):
-    """At most so many rows, evenly spread."""
-    return rows[:: max(1, -(-len(rows) // most))]
 
 
 def held_out_truth(params: ExportParams, avatar: Avatar, light: LightHead) -> Truth | None:

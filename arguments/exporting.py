@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arguments.command_line import build_parser, parse_flags
-from arguments.params import option
+from arguments.params import device_option, option
 from arguments.validation import check_ranges
 from utils.errors import UserError
 from utils.files import why_not_writable
@@ -36,9 +36,7 @@ class ExportParams:
         low=0,
         high=180,
     )
-    device: str = option(
-        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
-    )
+    device: str = device_option()
     quiet: bool = option(False, "print errors and the final result only")
 
 

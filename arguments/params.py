@@ -63,6 +63,11 @@ def option(
     )
 
 
+def device_option():
+    """Where a script computes."""
+    return option("auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)")
+
+
 @dataclass(frozen=True)
 class ModelParams:
     """Data and model: what is learned from what."""
@@ -111,12 +116,6 @@ class ModelParams:
         0, "use only so many frames, spread over the clip; 0 = all", unit="frames", low=0
     )
     check_data: bool = option(True, "refuse mattes and cameras that cannot belong to the pictures")
-    models: Path | None = option(
-        None,
-        "folder of the head model's file, for --scaffold",
-        metavar="DIR",
-        shown="GAUSSIANHEAD_MODELS, else download",
-    )
     only_head: bool = option(False, "hair, face and ears without neck and torso; needs the parsing/ maps")
 
 
@@ -187,6 +186,12 @@ class StartParams:
         False,
         "start on the front of the outline, blown up like a balloon, not in the whole cube: novel views hold "
         "together; not the published method",
+    )
+    models: Path | None = option(
+        None,
+        "folder of the head model's file, for --scaffold",
+        metavar="DIR",
+        shown="GAUSSIANHEAD_MODELS, else download",
     )
 
 
@@ -366,9 +371,7 @@ class RunParams:
     )
     overwrite: bool = option(False, "replace the run in --model_path; files that are not of a run stay")
     seed: int = option(0, "seed of every random choice of the run", low=0, high=2**63 - 1)
-    device: str = option(
-        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
-    )
+    device: str = device_option()
     cuda_graph: bool = option(
         True, "record the training step as a CUDA graph and replay it, where that is possible"
     )
@@ -435,9 +438,7 @@ class RenderParams:
         shown="25, or that of --driving",
     )
     is_debug: bool = option(False, "a quick look: a small part of the frames")
-    device: str = option(
-        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
-    )
+    device: str = device_option()
     quiet: bool = option(False, "print errors and the final result only")
 
     @property

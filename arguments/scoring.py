@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arguments.command_line import build_parser, parse_flags
-from arguments.params import option
+from arguments.params import device_option, option
 from arguments.validation import check_ranges
 from utils.errors import UserError
 
@@ -40,9 +40,7 @@ class ScoringParams:
         None, "vgg.pth of lpips 0.1; with the VGG weights, LPIPS is computed", shown="none"
     )
     vgg_weights: Path | None = option(None, "weights of torchvision's vgg16, for LPIPS", shown="none")
-    device: str = option(
-        "auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)"
-    )
+    device: str = device_option()
     quiet: bool = option(False, "print errors and the table only")
 
 

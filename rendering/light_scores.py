@@ -11,6 +11,7 @@ from arguments import PipelineParams
 from gaussian_renderer import render
 from scene.avatar import Avatar
 from scene.cameras import Camera, swing_path
+from scene.head_model import GaussianHead
 from scene.light_head import LightHead
 from scene.views import HeadView
 from utils.metrics import psnr
@@ -62,18 +63,13 @@ def against_truth(
     avatar: Avatar, light: LightHead, views: Iterable[HeadView], pipeline: PipelineParams
 ) -> Truth:
     """Score both heads on frames with their truth."""
-    full, other = (
-        [
-            float(
-                psnr(
-                    render(v.camera, head(v.camera, v.drive), v.background, pipeline=pipeline).image, v.truth
-                )
-            )
-            for v in views
-        ]
-        for head in (avatar.head, light)
-    )
-    return Truth(sum(full) / len(full), sum(other) / len(other), len(full))
+
+    def score(view: HeadView, head: GaussianHead | LightHead) -> float:
+        drawn = render(view.camera, head(view.camera, view.drive), view.background, pipeline=pipeline)
+        return float(psnr(drawn.image, view.truth))
+
+    scores = torch.tensor([[score(view, head) for head in (avatar.head, light)] for view in views])
+    return Truth(*scores.mean(dim=0).tolist(), len(scores))
 
 
 def expected_loss(agreement_psnr: float, truth_psnr: float = USUAL_PSNR) -> float:

@@ -1,7 +1,6 @@
 """What transforms.json says, number by number; every defect is one line: file, field, expected, found."""
 
 import json
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
+from utils.json_files import is_number, shown
 
 _NOT_FINITE = "NaN or infinity"
 # Largest error of an entry of R^T R.
@@ -35,7 +35,7 @@ def read_document(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(document, dict):
         raise UserError(
-            f"{path}: expected an object with h, w, fx, fy, cx, cy and frames, found {_shown(document)}"
+            f"{path}: expected an object with h, w, fx, fy, cx, cy and frames, found {shown(document)}"
         )
     if hint := _layout_hint(path.parent, document):
         raise UserError(f"{path}: not in this project's layout{hint}")
@@ -71,9 +71,8 @@ def number_of(path: Path, document: dict, key: str, positive: bool = False) -> f
     expected = "a positive number of pixels" if positive else "a finite number of pixels"
     if key not in document:
         raise UserError(f"{path}: {key}: missing; expected {expected}")
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or (positive and value <= 0):
-        raise UserError(f"{path}: {key}: expected {expected}, found {_shown(value)}")
+    if not is_number(value) or (positive and value <= 0):
+        raise UserError(f"{path}: {key}: expected {expected}, found {shown(value)}")
     return float(value)
 
 
@@ -81,7 +80,7 @@ def size_of(path: Path, document: dict, key: str) -> int:
     """A whole, positive number of pixels. Raises UserError."""
     value = number_of(path, document, key, positive=True)
     if value != int(value):
-        raise UserError(f"{path}: {key}: expected a whole number of pixels, found {_shown(value)}")
+        raise UserError(f"{path}: {key}: expected a whole number of pixels, found {shown(value)}")
     return int(value)
 
 
@@ -89,12 +88,12 @@ def frame_entries(path: Path, document: dict) -> tuple[list[dict], list[int]]:
     """Return the entries of `frames` sorted by img_id, and the ids."""
     entries = document.get("frames")
     if not isinstance(entries, list) or not entries:
-        found = "missing" if "frames" not in document else f"found {_shown(entries)}"
+        found = "missing" if "frames" not in document else f"found {shown(entries)}"
         raise UserError(f"{path}: frames: expected a list with an entry for each frame, {found}")
     for position, entry in enumerate(entries):
         image_id = entry.get("img_id") if isinstance(entry, dict) else None
         if type(image_id) is not int or image_id < 0:
-            found = _shown(image_id) if isinstance(entry, dict) and "img_id" in entry else "nothing"
+            found = shown(image_id) if isinstance(entry, dict) and "img_id" in entry else "nothing"
             raise UserError(
                 f"{path}: frames[{position}].img_id: expected an integer of 0 or more, found {found}"
             )
@@ -138,7 +137,7 @@ def expression_names_of(path: Path, document: dict, length: int) -> tuple[str, .
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: exp_names: expected a list of names, found {_shown(names)}")
+        raise UserError(f"{path}: exp_names: expected a list of names, found {shown(names)}")
     if len(names) != length:
         raise UserError(
             f"{path}: exp_names: expected {length} names, one per value of exp_ori, found {len(names)}"
@@ -198,9 +197,4 @@ def _array(entry: dict, key: str, where: str, expected: str) -> np.ndarray:
     try:
         return np.array(entry[key], dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"{where}: expected {expected}, found {_shown(entry[key])}") from None
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+        raise UserError(f"{where}: expected {expected}, found {shown(entry[key])}") from None

@@ -133,7 +133,7 @@ def fitted_head_of(config: TrainConfig, clip: Clip, checkpoint: Path | None) -> 
     if not is_wanted:
         return None, ""
     try:
-        models, quiet = config.model.models, config.run.quiet
+        models, quiet = config.start.models, config.run.quiet
         return find_fitted_head(clip.root, clip.expression_names, models, quiet), ""
     except UserError as error:
         if insists:

@@ -4,8 +4,6 @@ Audio2Face       {"exportFps": 30, "numPoses": P, "numFrames": N, "facsNames": [
 ARKit, BEAT, LAM {"names": [P], "frames": [{"weights": [P], "time": seconds}]}
 """
 
-import json
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 
 from rendering.driving.sequence import DrivingSequence, evenly_timed
 from utils.errors import UserError
-from utils.json_files import read_json
+from utils.json_files import is_number, read_json, shown
 
 
 def read_driving_json(path: Path, default_rate: float) -> DrivingSequence:
@@ -34,12 +32,12 @@ def read_driving_json(path: Path, default_rate: float) -> DrivingSequence:
 def _audio2face(path: Path, document: dict) -> DrivingSequence:
     names = _names(path, document, "facsNames")
     rate = document.get("exportFps")
-    if not _is_number(rate) or rate <= 0:
-        raise UserError(f"{path}: exportFps: expected frames per second, found {_shown(rate)}")
+    if not is_number(rate) or rate <= 0:
+        raise UserError(f"{path}: exportFps: expected frames per second, found {shown(rate)}")
     rows = _list(path, document, "weightMat")
     for key, count, what in (("numPoses", len(names), "facsNames"), ("numFrames", len(rows), "weightMat")):
         if document.get(key, count) != count:
-            raise UserError(f"{path}: {key}: expected {count} as {what} has, found {_shown(document[key])}")
+            raise UserError(f"{path}: {key}: expected {count} as {what} has, found {shown(document[key])}")
     weights = [_weights(f"{path}: weightMat[{i}]", row, len(names)) for i, row in enumerate(rows)]
     return DrivingSequence(path, names, np.array(weights, np.float32), float(rate))
 
@@ -50,14 +48,14 @@ def _named_frames(path: Path, document: dict, default_rate: float) -> DrivingSeq
     weights = []
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict) or "weights" not in entry:
-            raise UserError(f"{path}: frames[{i}]: expected an object with weights, found {_shown(entry)}")
+            raise UserError(f"{path}: frames[{i}]: expected an object with weights, found {shown(entry)}")
         weights.append(_weights(f"{path}: frames[{i}].weights", entry["weights"], len(names)))
     coefficients, rate, notes = np.array(weights, np.float32), default_rate, ()
     if any("time" in entry for entry in entries):
         times = []
         for i, entry in enumerate(entries):
-            if not _is_number(entry.get("time")):
-                found = _shown(entry.get("time"))
+            if not is_number(entry.get("time")):
+                found = shown(entry.get("time"))
                 raise UserError(f"{path}: frames[{i}].time: expected seconds, found {found}")
             times.append(entry["time"])
         if len(times) > 1:
@@ -70,7 +68,7 @@ def _named_frames(path: Path, document: dict, default_rate: float) -> DrivingSeq
 def _names(path: Path, document: dict, key: str) -> tuple[str, ...]:
     names = _list(path, document, key)
     if not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: {key}: expected a list of names, found {_shown(names)}")
+        raise UserError(f"{path}: {key}: expected a list of names, found {shown(names)}")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise UserError(f"{path}: {key}: '{name}' occurs {count} times; expected once")
@@ -80,25 +78,16 @@ def _names(path: Path, document: dict, key: str) -> tuple[str, ...]:
 def _list(path: Path, document: dict, key: str) -> list:
     value = document.get(key)
     if not isinstance(value, list) or not value:
-        found = _shown(value) if key in document else "nothing"
+        found = shown(value) if key in document else "nothing"
         raise UserError(f"{path}: {key}: expected a list with something in it, found {found}")
     return value
 
 
 def _weights(where: str, row: Any, count: int) -> list[float]:
     if not isinstance(row, list) or len(row) != count:
-        found = f"{len(row)}" if isinstance(row, list) else _shown(row)
+        found = f"{len(row)}" if isinstance(row, list) else shown(row)
         raise UserError(f"{where}: expected {count} numbers, one for each name, found {found}")
     for i, value in enumerate(row):
-        if not _is_number(value):
-            raise UserError(f"{where}[{i}]: expected a number, found {_shown(value)}")
+        if not is_number(value):
+            raise UserError(f"{where}[{i}]: expected a number, found {shown(value)}")
     return row
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
