@@ -4,7 +4,7 @@
     python export.py -m avatar.safetensors            writes avatar_light.safetensors
 
 `load_avatar` reads the file, `python render.py -m output/id1 --light` draws it. What it loses against the
-full avatar, which stays the reference, is printed. The torso of a light form stays at rest.
+full avatar, which stays the reference, is printed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     print(
         f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(baked.head):,} splats ({baked.num_hidden:,} "
         f"never show within {params.max_yaw:g} degrees), {baked.num_components} components, "
-        f"{baked.step:.3f} pixels a step; its torso stays at rest"
+        f"{baked.step:.3f} pixels a step"
     )
     scores = agreement(avatar, baked.head, others, params.quiet)
     print(

@@ -17,8 +17,9 @@ from gaussian_renderer import render
 from scene.avatar import Avatar
 from scene.blendshapes import OFFSET_SIZES
 from scene.cameras import Camera, swing_path
+from scene.head_model import GaussianHead
 from scene.light_file import pack_light_head, packed_size, unpack_light_head
-from scene.light_head import Basis, LightHead, Neutral, features
+from scene.light_head import Basis, LightHead, Neutral, Torso, features
 from utils.errors import UserError
 from utils.progress import track
 
@@ -171,6 +172,17 @@ class Baked(NamedTuple):
     num_components: int
 
 
+def torso_of(head: GaussianHead, shown: Tensor) -> Torso:
+    """How the splats that show, bool [N], follow the torso; where the head learned none, not at all."""
+    map, known = head.mean_pose.new_zeros(7, 6), head.mean_pose.new_ones(2, 6)
+    if head.architecture.torso_prediction:
+        map, known = head.torso_map, head.known_poses
+    membership = head.mean_pose.new_zeros(len(shown))
+    if head.architecture.torso_membership:
+        membership = head.torso_membership(head.scaffold.seats(head.gaussians.places))[:, 0]
+    return Torso(membership[shown], head.mean_pose, map, known)
+
+
 @torch.no_grad()
 def bake(avatar: Avatar, motion: Tensor, max_bytes: int, max_yaw: float, quiet: bool = True) -> Baked:
     """The light form of an avatar's head, fitted to frames of its clip [F, E] above all, in `max_bytes`.
@@ -190,12 +202,13 @@ def bake(avatar: Avatar, motion: Tensor, max_bytes: int, max_yaw: float, quiet: 
     }
     xyz, rotation, log_scale, opacity_logit, _ = at_rest.split(list(OFFSET_SIZES.values()), dim=1)
     still = Neutral(xyz, rotation, log_scale, opacity_logit[:, 0], looks.neutral.sh[shown])
+    torso = torso_of(avatar.head, shown)
     pixel = float(avatar.camera.center.norm()) / avatar.camera.fx
 
     def with_step(step: float) -> LightHead:
         steps = {"xyz": step * pixel, **{name: step * value for name, value in STEPS.items()}}
         bases = {name: rounded(factors[name], steps[name]) for name in OFFSET_SIZES}
-        return LightHead(still, bases, neutral, ranges)
+        return LightHead(still, bases, neutral, ranges, torso)
 
     step = _finest_step(lambda step: packed_size(with_step(step)), max_bytes - HEADER_BYTES, quiet)
     head = unpack_light_head({k: v.cpu() for k, v in pack_light_head(with_step(step)).items()})

@@ -144,11 +144,13 @@ class GaussianHead(nn.Module):
             xyz, rotation, log_scale = motion.carry(xyz, rotation, log_scale)
         if self.architecture.torso_membership and drive.head_pose is not None:
             motion = torso_motion(drive.head_pose, self.mean_pose, drive.torso)
-            membership = torch.sigmoid(self.gaussians.torso_logit)
-            if seats is not None:
-                membership = membership * ~seats.is_of_head[:, None]
-            xyz, rotation = follow_torso(xyz, rotation, membership, motion)
+            xyz, rotation = follow_torso(xyz, rotation, self.torso_membership(seats), motion)
         return _Placed(xyz, rotation, log_scale)
+
+    def torso_membership(self, seats: Seats | None) -> Tensor:
+        """How far each Gaussian follows the torso, [N, 1]; what is of the head, not at all."""
+        membership = torch.sigmoid(self.gaussians.torso_logit)
+        return membership if seats is None else membership * ~seats.is_of_head[:, None]
 
     def _decoded(
         self, features: Tensor, xyz: Tensor, camera: Camera, blend: Blend | None, seats: Seats | None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scene.blendshapes import OFFSET_SIZES
-from scene.light_head import Basis, LightHead, Neutral
+from scene.light_head import Basis, LightHead, Neutral, Torso
 
 # In the metadata of a file with a light head.
 MARKER = "light"
@@ -23,6 +23,9 @@ def pack_light_head(head: LightHead) -> dict[str, Tensor]:
     tensors["neutral.xyz"] = (neutral.xyz / step).round().to(torch.int16)
     tensors |= {"neutral.step": step, "expression.neutral": head.neutral_expression}
     tensors["expression.ranges"] = head.ranges
+    torso = head.torso._asdict()
+    torso["membership"] = torso["membership"].half()
+    tensors |= {f"torso.{name}": value for name, value in torso.items()}
     for name, basis in head.bases.items():
         tensors[f"{name}.weights"], tensors[f"{name}.steps"] = basis.weights, basis.steps
         tensors[f"{name}.values"] = _deflated(basis.values.permute(0, 2, 1))
@@ -38,9 +41,9 @@ def unpack_light_head(tensors: dict[str, Tensor]) -> LightHead:
         weights, steps = tensors[f"{name}.weights"], tensors[f"{name}.steps"]
         values = _inflated(tensors[f"{name}.values"], (len(weights), size, num_splats))
         bases[name] = Basis(weights, steps, values.permute(0, 2, 1).contiguous())
-    return LightHead(
-        Neutral(**parts), bases, tensors["expression.neutral"].float(), tensors["expression.ranges"].float()
-    )
+    torso = {name: tensors[f"torso.{name}"].float() for name in Torso._fields}
+    expression = (tensors[f"expression.{name}"].float() for name in ("neutral", "ranges"))
+    return LightHead(Neutral(**parts), bases, *expression, Torso(**torso))
 
 
 def _deflated(values: Tensor) -> Tensor:

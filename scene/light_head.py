@@ -6,7 +6,8 @@
 head learns stays there, what its mesh does goes on), both as differences from the neutral face. What the full
 head is, this one is near to: rendering/baking.py makes it, and measures how near.
 
-The torso stays at rest, and nothing depends on the camera.
+The torso follows the head's pose as the full head's does (scene/torso.py); what the full head learned of the
+pose besides is left out, and nothing depends on the camera.
 """
 
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from diff_gaussian_rasterization import Splats
 from scene.blendshapes import OFFSET_SIZES
 from scene.cameras import Camera
+from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.views import Drive
 
 
@@ -39,15 +41,32 @@ class Neutral(NamedTuple):
     sh: Tensor  # [N, S, 3]
 
 
+class Torso(NamedTuple):
+    """How N splats follow the torso."""
+
+    membership: Tensor  # [N] 0 to 1
+    mean_pose: Tensor  # [3, 4] world-to-camera, of the clip
+    # What predicts its motion from the head's pose, see scene/torso.py; zeros leave it at rest.
+    map: Tensor  # [7, 6]
+    known: Tensor  # [2, 6]
+
+
 class LightHead(nn.Module):
     """A head in its light form; called as a `GaussianHead` is."""
 
     def __init__(
-        self, neutral: Neutral, bases: dict[str, Basis], neutral_expression: Tensor, ranges: Tensor
+        self,
+        neutral: Neutral,
+        bases: dict[str, Basis],
+        neutral_expression: Tensor,
+        ranges: Tensor,
+        torso: Torso,
     ) -> None:
         """`bases` has an entry for every name of OFFSET_SIZES; `ranges` [2, E] is least and most of each
         coefficient in the clip."""
         super().__init__()
+        for name, value in torso._asdict().items():
+            self.register_buffer(f"torso_{name}", value)
         assert bases.keys() == OFFSET_SIZES.keys()
         self.register_buffer("neutral_expression", neutral_expression)
         self.register_buffer("ranges", ranges)
@@ -72,18 +91,30 @@ class LightHead(nn.Module):
             name: Basis(*(getattr(self, f"{name}_{part}") for part in Basis._fields)) for name in OFFSET_SIZES
         }
 
+    @property
+    def torso(self) -> Torso:
+        """What follows the torso, and how."""
+        return Torso(*(getattr(self, f"torso_{name}") for name in Torso._fields))
+
     def forward(self, camera: Camera, drive: Drive | Tensor) -> Splats:
-        """The splats of a driven head. An expression [E] alone will do for a drive; camera, head pose and
-        torso change nothing."""
-        expression = drive if isinstance(drive, Tensor) else drive.expression
-        signal = features(expression, self.neutral_expression, self.ranges)
+        """The splats of a driven head. An expression [E] alone will do for a drive; the camera changes
+        nothing."""
+        drive = Drive(drive) if isinstance(drive, Tensor) else drive
+        signal = features(drive.expression, self.neutral_expression, self.ranges)
         offset = {name: _blend(basis, signal) for name, basis in self.bases.items()}
-        neutral = self.neutral
+        neutral, torso = self.neutral, self.torso
+        xyz, rotation = neutral.xyz + offset["xyz"], neutral.rotation + offset["rotation"]
+        if drive.head_pose is not None:
+            moved = drive.torso
+            if moved is None:
+                moved = predicted_torso(drive.head_pose, torso.mean_pose, torso.map, torso.known)
+            motion = torso_motion(drive.head_pose, torso.mean_pose, moved)
+            xyz, rotation = follow_torso(xyz, rotation, torso.membership[:, None], motion)
         return Splats(
-            means=neutral.xyz + offset["xyz"],
+            means=xyz,
             opacities=torch.sigmoid(neutral.opacity_logit + offset["opacity_logit"][:, 0]),
             scales=(neutral.log_scale + offset["log_scale"]).exp(),
-            rotations=F.normalize(neutral.rotation + offset["rotation"], dim=1),
+            rotations=F.normalize(rotation, dim=1),
             sh=torch.cat([neutral.sh[:, :1] + offset["color"][:, None], neutral.sh[:, 1:]], dim=1),
         )
 

@@ -36,7 +36,11 @@ def make_avatar(head=None, **changes) -> Avatar:
 
 def linear_head():
     """One whose mesh shifts as a whole, so that nothing turns or stretches, and that has learned nothing."""
-    head = make_head(60, sh_degree=0, scaffold=True)
+    return linear_head_with()
+
+
+def linear_head_with(**architecture):
+    head = make_head(60, sh_degree=0, scaffold=True, **architecture)
     head.deforms = False
     head.scaffold.shapes.copy_(head.scaffold.shapes[:, :1].expand_as(head.scaffold.shapes))
     head.scaffold.ball_turns.zero_()
@@ -155,3 +159,25 @@ def test_export_writes_a_file_says_its_size_and_refuses_it_as_a_source(tmp_path,
     with pytest.raises(SystemExit) as refusal:
         export.main(["-m", str(written), "--device", "cpu", "--quiet"])
     assert refusal.value.code == 2 and "in its light form already" in capsys.readouterr().err
+
+
+def test_the_torso_follows_the_heads_pose_as_the_full_heads_does(monkeypatch):
+    monkeypatch.setattr(baking, "LEAST_SHOWN", -1.0)
+    head = linear_head_with(torso_prediction=True, torso_tracking=True)
+    with torch.no_grad():
+        head.mean_pose.copy_(POSE[:3])
+        head.torso_map.copy_(0.3 * torch.randn(7, 6, generator=torch.Generator().manual_seed(5)))
+    avatar = make_avatar(head)
+    light = bake(avatar).head
+    turned = POSE.clone()
+    turned[:3, 3] += torch.tensor([0.05, -0.03, 0.1])
+    for drive in (
+        Drive(avatar.neutral_expression, turned),
+        Drive(avatar.neutral_expression, turned, torso=turned @ POSE.inverse()),
+    ):
+        full, other = avatar.head(CAMERA, drive), light(CAMERA, drive)
+        at_rest = light(CAMERA, avatar.neutral_expression)
+        assert (other.means - at_rest.means).abs().max() > 0.02
+        torch.testing.assert_close(other.means, full.means, atol=2e-3, rtol=0)
+        turn = (other.rotations * full.rotations).sum(dim=1).abs()
+        torch.testing.assert_close(turn, torch.ones_like(turn), atol=1e-4, rtol=0)
