@@ -29,7 +29,7 @@ REFUSED = """async (text) => {
 }"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser):
     with open_modules(browser) as page:
         yield page
