@@ -4,8 +4,7 @@
 
 `features` are the coefficients themselves and the same held within the range that the clip shows (what a full
 head learns stays there, what its mesh does goes on), both as differences from the neutral face; then the pose
-in which the head was filmed, and 1, or zeros where none is given: it moves what follows it in the full head, the
-torso.
+in which the head was filmed, and 1, or zeros where none is given: of the full head it moves the torso.
 What the full head is, this one is near to: rendering/baking.py makes it, and measures how near.
 
 After that the torso follows the head's pose as the full head's does (scene/torso.py). Nothing depends on the
@@ -24,7 +23,6 @@ from scene.cameras import Camera
 from scene.head_model import POSE_CODE_SIZE, pose_code
 from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.views import Drive
-
 
 # A pose's code, and that there is one.
 NUM_POSE_FEATURES = POSE_CODE_SIZE + 1

@@ -227,7 +227,7 @@ def test_what_the_full_head_learned_of_the_pose_is_baked(monkeypatch):
     monkeypatch.setattr(head.deformation, "forward", learned)
     avatar = make_avatar(head)
     light = bake(avatar).head
-    turned = POSE @ about_y(0.06)
+    turned = POSE @ about_y(0.06).float()
     turned[:3, 3] += torch.tensor([0.1, 0.02, -0.05])
     for drive in (Drive(avatar.neutral_expression), Drive(avatar.expression(jawOpen=0.5), turned)):
         full, other = avatar.head(CAMERA, drive), light(CAMERA, drive)
@@ -239,7 +239,7 @@ def test_what_the_full_head_learned_of_the_pose_is_baked(monkeypatch):
 def test_leaving_the_torso_inverts_following_it():
     generator = torch.Generator().manual_seed(1)
     xyz, rotation = torch.randn(9, 3, generator=generator), torch.randn(9, 4, generator=generator)
-    motion = about_y(0.4) @ about_x(-0.2)
+    motion = (about_y(0.4) @ about_x(-0.2)).float()
     motion[:3, 3] = torch.tensor([0.3, -0.1, 0.2])
     membership = torch.linspace(0, 1, 9)[:, None]
     unit = torch.nn.functional.normalize(rotation, dim=1)
@@ -259,5 +259,5 @@ def test_files_that_know_nothing_of_poses_still_load(tmp_path):
         older[f"{name}.weights"] = older[f"{name}.weights"][:, : 2 * EXPRESSION_SIZE].contiguous()
     save_checkpoint(path, older, metadata)
     loaded, expression = load_avatar(path).head, avatar.expression(jawOpen=0.7)
-    for drive in (Drive(expression), Drive(expression, POSE @ about_y(0.3))):
+    for drive in (Drive(expression), Drive(expression, POSE @ about_y(0.3).float())):
         torch.testing.assert_close(loaded(CAMERA, drive).means, light(CAMERA, expression).means)
