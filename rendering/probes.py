@@ -15,9 +15,11 @@ NUM_RANDOM = 64
 NUM_TOGETHER = 6
 # Beside that of a frame of the clip.
 WEIGHT_OF_OTHERS = 0.15
-# Poses of the head, and their standard deviation as a share of the range that the clip has.
+# Poses of the head about the mean one, their standard deviation as a share of the range that the clip has,
+# and what each counts: expressions shall be as exact as without.
 NUM_POSES = 96
-POSE_SPREAD = 0.25
+POSE_SPREAD = 0.2
+WEIGHT_OF_POSES = 0.3
 
 
 class Probes(NamedTuple):
@@ -44,12 +46,12 @@ def probes(neutral: Tensor, motion: Tensor, ranges: Tensor, torso: Torso, seed: 
     drives = [Drive(expression) for expression in torch.cat([neutral[None], motion, others])]
     poses = usual_poses(torso, generator) if torso.codes.any() else []
     drives += [Drive(motion[i % len(motion)], pose) for i, pose in enumerate(poses)]
-    return Probes(drives, torch.cat([weights, weights.new_ones(len(poses))]))
+    return Probes(drives, torch.cat([weights, weights.new_full((len(poses),), WEIGHT_OF_POSES)]))
 
 
 def usual_poses(torso: Torso, generator: torch.Generator) -> list[Tensor]:  # each [3, 4]
     """Poses of the head such as the clip has, as far as the ranges of their codes tell."""
     least, most = torso.codes / POSE_GAIN
     sample = torch.randn(NUM_POSES, POSE_CODE_SIZE, generator=generator).to(least)
-    codes = 0.5 * (least + most) + POSE_SPREAD * (most - least) * sample
-    return [nearest_rigid(torso.mean_pose + code.view(3, 4)) for code in codes.clamp(least, most)]
+    codes = (POSE_SPREAD * (most - least) * sample).clamp(least, most)
+    return [nearest_rigid(torso.mean_pose + code.view(3, 4)) for code in codes]
