@@ -4,6 +4,7 @@
     python render.py -m output/id1 --novel_view     a camera that swings about the y axis around the head
     python render.py -m output/id1 --light          the light form that export.py made
     python render.py -m output/id1 --driving data/id2           the avatar does what another face does
+    python render.py -m output/id1 --driving clip.mp4           as one in a video does
     python render.py -m output/id1 --expression jawOpen=0.8     one picture
 
 Everything that train.py was told is read from output/id1/config.json; what is given here wins. Results lie in
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arguments import RenderConfig, parse_render_args
@@ -31,11 +34,14 @@ def main(argv: list[str] | None = None) -> None:
     config = parse_render_args(argv)
     prepare_environment()
     from rendering.driving.live_link import check_arkit_names
+    from rendering.driving.reading import is_video
     from rendering.test_time_tracking import TrackedViews
     from rendering.views import view_sets
     from scene import load_avatar, load_light_avatar
     from utils.device import choose_device
 
+    if is_video(config.render.driving):
+        config = replace(config, render=replace(config.render, driving=tracked(config)))
     device = choose_device(config.render.device)
     load = load_light_avatar if config.render.light else load_avatar
     avatar = load(config.model.model_path, config.render.iteration, device)
@@ -62,6 +68,14 @@ def main(argv: list[str] | None = None) -> None:
             render_set(config, name, views, avatar, chosen.rate)
 
 
+def tracked(config: RenderConfig) -> Path:
+    """The data set that the video of --driving is made into, beside what it drives."""
+    from preparation.driver import track_driver
+
+    video = config.render.driving
+    return track_driver(video, config.model.model_path / "drivers" / video.stem, config.render.quiet)
+
+
 def render_set(
     config: RenderConfig, name: str, views: Collection[HeadView], avatar: Avatar, rate: float | None
 ) -> None:
@@ -80,7 +94,7 @@ def render_set(
         split=name,
         iteration=avatar.iteration,
         fps=fps,
-        transparent=options.transparent,
+        alpha_format=options.video_format if options.transparent else None,
         has_film=len(views) > 1,
     )
     motion = DrawnMotion(avatar, fps)

@@ -410,8 +410,8 @@ class RenderParams:
     )
     driving: Path | None = option(
         None,
-        "make the avatar do what another face does: folder of a data set, .csv of Live Link Face, .json of "
-        "ARKit coefficients or Audio2Face",
+        "make the avatar do what another face does: folder of a data set, a video, .csv of Live Link Face, "
+        ".json of ARKit coefficients or Audio2Face",
         shown="none",
     )
     driving_pose: bool = option(False, "with --driving: turn the head as the driver does, too")
@@ -427,6 +427,11 @@ class RenderParams:
     stereo: bool = option(False, "draw a pair, left eye beside right eye; novel views and driven ones")
     transparent: bool = option(
         False, "pictures with alpha, and a WebM instead of the MP4; novel views and driven ones"
+    )
+    video_format: str = option(
+        "webm",
+        "with --transparent: a WebM (VP9), for browsers, or a MOV (ProRes 4444), for editors",
+        choices=("webm", "mov"),
     )
     write_csv: bool = option(False, "write the coefficients that are drawn as a CSV of Live Link Face")
     fps: float = option(

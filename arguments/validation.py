@@ -123,6 +123,8 @@ def check_render(config: RenderConfig) -> None:
         raise UserError("--driving_pose: contradicts --novel_view and --path, which move the camera")
     if driving is None and "driving_angles" in config.given:
         raise UserError("--driving_angles: only goes with --driving")
+    if "video_format" in config.given and not render.transparent:
+        raise UserError("--video_format: only goes with --transparent")
 
 
 def check_source(source_path: Path | None) -> None:

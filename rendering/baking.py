@@ -1,12 +1,13 @@
 """A head baked into its light form (scene/light_head.py): seen in many expressions, fitted, reduced, rounded.
 
-1. `look` evaluates the full head in the expressions of `probes`, and sees which splats ever show.
-2. `fit` finds, for every splat, what is linear in the features of an expression (ridge regression).
+1. `look` evaluates the full head in the expressions and poses of `probes`, and sees which splats ever show.
+2. `fit` finds, for every splat, what is linear in the features of both (ridge regression).
 3. `reduced` turns that into components shared by all splats, the strongest first (principal components).
 4. `rounded` keeps of them what is more than half a step; `bake` finds the finest step that fits a size.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -14,20 +15,18 @@ from torch import Tensor
 
 from diff_gaussian_rasterization import Splats
 from gaussian_renderer import render
+from rendering.probes import probes
 from scene.avatar import Avatar
 from scene.blendshapes import OFFSET_SIZES
 from scene.cameras import Camera, swing_path
-from scene.head_model import GaussianHead
+from scene.head_model import POSE_CODE_SIZE, GaussianHead
 from scene.light_file import pack_light_head, packed_size, unpack_light_head
 from scene.light_head import Basis, LightHead, Neutral, Torso, features
+from scene.torso import leave_torso
+from scene.views import Drive
 from utils.errors import UserError
 from utils.progress import track
 
-NUM_RANDOM = 64
-# How many coefficients a random expression has.
-NUM_TOGETHER = 6
-# Beside that of a frame of the clip.
-WEIGHT_OF_OTHERS = 0.15
 RIDGE = 1e-3
 # Splats are looked for in pictures of this width.
 WIDTH_OF_LOOKS = 256
@@ -41,25 +40,19 @@ NUM_HALVINGS = 8
 HEADER_BYTES = 8_000
 
 
-class Probes(NamedTuple):
-    """Expressions to look at, and how much each counts."""
-
-    expressions: Tensor  # [S, E]; the first one is neutral
-    weights: Tensor  # [S]
-
-
 class Looks(NamedTuple):
-    """What the full head was in S expressions."""
+    """What the full head was in S drives."""
 
     neutral: Splats
-    attributes: Tensor  # [S, N, 14] as in OFFSET_SIZES; quaternions on the side of the neutral ones
+    # As in OFFSET_SIZES, before following the torso; quaternions on the side of the neutral ones.
+    attributes: Tensor  # [S, N, 14]
     shown: Tensor  # [N] pixels, the most that a splat ever covers
 
 
 class Factors(NamedTuple):
     """K components of one attribute, before rounding."""
 
-    weights: Tensor  # [K, 2E]
+    weights: Tensor  # [K, 2E + 13]
     bases: Tensor  # [K, N, C]; a component's weight is about 1
 
 
@@ -79,36 +72,25 @@ def ranges_of(avatar: Avatar) -> Tensor:
     return signal_range / avatar.head.architecture.expression_gain
 
 
-def probes(neutral: Tensor, motion: Tensor, ranges: Tensor, seed: int = 0) -> Probes:
-    """The neutral face, frames of a clip [F, E], each coefficient alone at 0.5 and 1, random ones."""
-    generator = torch.Generator().manual_seed(seed)
-    size = len(neutral)
-    alone = torch.eye(size, device=neutral.device)
-    chosen = torch.rand(NUM_RANDOM, size, generator=generator) < NUM_TOGETHER / size
-    share = torch.rand(NUM_RANDOM, size, generator=generator) * chosen
-    together = share.to(neutral.device) * ranges[1].clamp(0, 1)
-    # Every other one beyond what the clip has.
-    together[::2] = share.to(neutral.device)[::2]
-    others = torch.cat([neutral + 0.5 * alone, neutral + alone, neutral + together])
-    weights = torch.ones(1 + len(motion) + len(others), device=neutral.device)
-    weights[1 + len(motion) :] = WEIGHT_OF_OTHERS
-    return Probes(torch.cat([neutral[None], motion, others]), weights)
-
-
-def look(avatar: Avatar, expressions: Tensor, max_yaw: float, quiet: bool = True) -> Looks:
-    """Evaluate the full head in expressions [S, E], each seen from another place of a swing."""
+def look(avatar: Avatar, drives: list[Drive], torso: Torso, max_yaw: float, quiet: bool = True) -> Looks:
+    """Evaluate the full head in each drive, seen from where its pose was filmed, else from another place of a
+    swing."""
     camera = avatar.camera
     small = camera.scaled(WIDTH_OF_LOOKS, max(1, round(WIDTH_OF_LOOKS * camera.height / camera.width)))
     # The steps of a golden ratio: neighbours in the list are far apart on the swing.
-    path = swing_path(small, len(expressions), max_yaw)
+    path = swing_path(small, len(drives), max_yaw)
     order = [round(i * 0.618034 * len(path)) % len(path) for i in range(len(path))]
     seen, shown, neutral = [], None, None
-    for index, expression in enumerate(track(expressions, len(expressions), "looking", quiet=quiet)):
+    for index, drive in enumerate(track(drives, len(drives), "looking", quiet=quiet)):
         with torch.no_grad():
-            splats = avatar.head(camera, expression)
-        neutral = splats if neutral is None else neutral
-        seen.append(attributes_of(splats, neutral.rotations))
-        covered = _covered(splats, path[order[index]], avatar.background)
+            splats = avatar.head(camera, drive)
+        neutral, viewer, before = neutral or splats, path[order[index]], splats
+        if drive.head_pose is not None:
+            viewer = replace(small, world_to_camera=_square(drive.head_pose))
+            back = leave_torso(splats.means, splats.rotations, torso.membership[:, None], torso.motion(drive))
+            before = splats._replace(means=back[0], rotations=back[1])
+        seen.append(attributes_of(before, neutral.rotations))
+        covered = _covered(splats, viewer, avatar.background)
         shown = covered if shown is None else torch.maximum(shown, covered)
     return Looks(neutral, torch.stack(seen), shown)
 
@@ -119,6 +101,10 @@ def attributes_of(splats: Splats, side: Tensor) -> Tensor:
     opacity_logit = torch.logit(splats.opacities, eps=1e-6)[:, None]
     parts = (splats.means, sign * splats.rotations, splats.scales.log(), opacity_logit, splats.sh[:, 0])
     return torch.cat(parts, dim=1)
+
+
+def _square(pose: Tensor) -> Tensor:  # [3, 4] -> [4, 4]
+    return torch.cat([pose, pose.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
 
 
 def _covered(splats: Splats, camera: Camera, background: Tensor) -> Tensor:  # [N]
@@ -172,15 +158,19 @@ class Baked(NamedTuple):
     num_components: int
 
 
-def torso_of(head: GaussianHead, shown: Tensor) -> Torso:
-    """How the splats that show, bool [N], follow the torso; where the head learned none, not at all."""
-    map, known = head.mean_pose.new_zeros(7, 6), head.mean_pose.new_ones(2, 6)
-    if head.architecture.torso_prediction:
-        map, known = head.torso_map, head.known_poses
-    membership = head.mean_pose.new_zeros(len(shown))
-    if head.architecture.torso_membership:
-        membership = head.torso_membership(head.scaffold.seats(head.gaussians.places))[:, 0]
-    return Torso(membership[shown], head.mean_pose, map, known)
+def torso_of(head: GaussianHead) -> Torso:
+    """How a head's Gaussians follow the torso; where it learned none, not at all."""
+    sizes, places = head.architecture, head.gaussians.places
+    still = Torso.still(len(head.gaussians))
+    torso = Torso(*(value.to(head.mean_pose) for value in still))._replace(mean_pose=head.mean_pose)
+    if sizes.torso_prediction:
+        torso = torso._replace(map=head.torso_map, known=head.known_poses)
+    if sizes.torso_membership:
+        torso = torso._replace(membership=head.torso_membership(head.scaffold.seats(places))[:, 0])
+    if sizes.pose_conditioning:
+        first = sizes.expression_size
+        torso = torso._replace(codes=head.known_signals[:, first : first + POSE_CODE_SIZE])
+    return torso
 
 
 @torch.no_grad()
@@ -190,10 +180,11 @@ def bake(avatar: Avatar, motion: Tensor, max_bytes: int, max_yaw: float, quiet: 
     Raises UserError where that is too little even for the coarsest steps.
     """
     ranges, neutral = ranges_of(avatar), avatar.neutral_expression
-    chosen = probes(neutral, motion, ranges)
-    looks = look(avatar, chosen.expressions, max_yaw, quiet)
+    torso = torso_of(avatar.head)
+    chosen = probes(neutral, motion, ranges, torso)
+    looks = look(avatar, chosen.drives, torso, max_yaw, quiet)
     shown = looks.shown > LEAST_SHOWN
-    signals = features(chosen.expressions, neutral, ranges)
+    signals = torch.stack([features(drive, neutral, ranges, torso) for drive in chosen.drives])
     at_rest = looks.attributes[0, shown]
     offsets = (looks.attributes[:, shown] - at_rest).split(list(OFFSET_SIZES.values()), dim=2)
     factors = {
@@ -202,7 +193,7 @@ def bake(avatar: Avatar, motion: Tensor, max_bytes: int, max_yaw: float, quiet: 
     }
     xyz, rotation, log_scale, opacity_logit, _ = at_rest.split(list(OFFSET_SIZES.values()), dim=1)
     still = Neutral(xyz, rotation, log_scale, opacity_logit[:, 0], looks.neutral.sh[shown])
-    torso = torso_of(avatar.head, shown)
+    torso = torso._replace(membership=torso.membership[shown])
     pixel = float(avatar.camera.center.norm()) / avatar.camera.fx
 
     def with_step(step: float) -> LightHead:

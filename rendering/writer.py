@@ -2,7 +2,7 @@
 
 renders/00000.png   gt/00000.png   depth/00000.png   video.mp4 (truth | render)   metrics.json
 
-Of a transparent set the pictures have alpha, and the film is a video.webm with alpha.
+Of a transparent set the pictures have alpha, and the film is a video.webm or video.mov with alpha.
 """
 
 import contextlib
@@ -42,9 +42,10 @@ _MAX_WAITING = 32
 class RenderWriter:
     """Takes views one after another and writes them; a context manager.
 
-    Files of an earlier set in `folder` are removed. The video and metrics.json appear when the block ends
-    without an exception; metrics.json only where truth was given. Where ffmpeg cannot be started, one line
-    says so and everything but the video is written. Raises UserError where the file system refuses.
+    `alpha_format`, webm or mov, makes the set transparent. Files of an earlier set in `folder` are removed.
+    The video and metrics.json appear when the block ends without an exception; metrics.json only where truth
+    was given. Where ffmpeg cannot be started, one line says so and everything but the video is written.
+    Raises UserError where the file system refuses.
     """
 
     def __init__(
@@ -54,15 +55,15 @@ class RenderWriter:
         split: str,
         iteration: int,
         fps: float = 25.0,
-        transparent: bool = False,
+        alpha_format: str | None = None,
         has_film: bool = True,
     ) -> None:
         self._folder = Path(folder)
         self._header = {"split": split, "iteration": iteration}
         self._views: list[dict] = []
         self._depth_limits: tuple[float, float] | None = None
-        self._transparent = transparent
-        film = self._folder / ("video.webm" if transparent else "video.mp4")
+        self._transparent = alpha_format is not None
+        film = self._folder / f"video.{alpha_format or 'mp4'}"
         self._video: VideoWriter | None = VideoWriter(film, fps) if has_film else None
         self._pool = ThreadPoolExecutor(_WRITERS)
         self._waiting: deque[Future] = deque()
@@ -82,7 +83,7 @@ class RenderWriter:
 
         `image` and `truth` [3, H, W]; `depth` (sum of weight x camera z) and `alpha` [H, W]. `image_id`
         goes into metrics.json. Depth is coloured by the range of the first view. `companion` [3, H, any] is
-        shown beside the image in the film. An image of a transparent set is one on black.
+        shown beside the image in the film. An image of a set with an alpha format is one on black.
         """
         if self._depth_limits is None:
             self._depth_limits = depth_range(depth, alpha)
@@ -151,7 +152,8 @@ class RenderWriter:
 
     def _remove_earlier(self) -> None:
         # The two pictures are metrics.py's.
-        names = ("video.mp4", "video.webm", "metrics.json", "strips.png", "details.png", "live_link.csv")
+        names = ("metrics.json", "strips.png", "details.png", "live_link.csv")
+        names += tuple(f"video.{suffix}" for suffix in ("mp4", "webm", "mov"))
         stale = [self._folder / name for name in names]
         for kind in ("renders", "gt", "depth"):
             stale += (self._folder / kind).glob("[0-9][0-9][0-9][0-9][0-9].png")

@@ -206,10 +206,10 @@ class GaussianHead(nn.Module):
         """No coefficient is divided by its spread: many hardly vary."""
         parts = [self.architecture.expression_gain * drive.expression]
         if self.architecture.pose_conditioning:
-            parts.append(self._offset(drive.head_pose, self.mean_pose))
+            parts.append(pose_code(drive.head_pose, self.mean_pose))
         if self.architecture.torso_tracking:
             at_rest = torch.eye(4, device=drive.expression.device)[:3]
-            parts.append(self._offset(drive.torso, at_rest))
+            parts.append(pose_code(drive.torso, at_rest))
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _known(self, drive: Drive) -> Drive:
@@ -218,12 +218,6 @@ class GaussianHead(nn.Module):
         if drive.torso is None and drive.head_pose is not None and self.architecture.torso_prediction:
             torso = predicted_torso(drive.head_pose, self.mean_pose, self.torso_map, self.known_poses)
         return drive._replace(torso=torso)
-
-    @staticmethod
-    def _offset(pose: Tensor | None, usual: Tensor) -> Tensor:  # [12]
-        if pose is None:
-            return torch.zeros_like(usual).flatten()
-        return POSE_GAIN * (pose[:3] - usual).flatten()
 
     def metadata(self) -> dict:
         """What, besides the weights, makes this model: enough for `from_state` to build it again."""
@@ -251,6 +245,13 @@ class GaussianHead(nn.Module):
         head.active_sh_degree = metadata["active_sh_degree"]
         head.deforms = metadata["deforms"]
         return head
+
+
+def pose_code(pose: Tensor | None, usual: Tensor) -> Tensor:  # [12]
+    """What a driving signal has of a pose [3 or 4, 4]: how far it is from the usual one [3, 4]."""
+    if pose is None:
+        return torch.zeros_like(usual).flatten()
+    return POSE_GAIN * (pose[:3] - usual).flatten()
 
 
 class _Placed(NamedTuple):

@@ -6,9 +6,10 @@ import zlib
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from scene.blendshapes import OFFSET_SIZES
-from scene.light_head import Basis, LightHead, Neutral, Torso
+from scene.light_head import NUM_POSE_FEATURES, Basis, LightHead, Neutral, Torso
 
 # In the metadata of a file with a light head.
 MARKER = "light"
@@ -37,12 +38,16 @@ def unpack_light_head(tensors: dict[str, Tensor]) -> LightHead:
     parts = {name: tensors[f"neutral.{name}"].float() for name in Neutral._fields}
     parts["xyz"] = parts["xyz"] * tensors["neutral.step"]
     num_splats, bases = len(parts["xyz"]), {}
+    expression = [tensors[f"expression.{name}"].float() for name in ("neutral", "ranges")]
+    num_features = 2 * len(expression[0]) + NUM_POSE_FEATURES
     for name, size in OFFSET_SIZES.items():
         weights, steps = tensors[f"{name}.weights"], tensors[f"{name}.steps"]
+        # Older files know nothing of the pose.
+        weights = F.pad(weights, (0, num_features - weights.shape[1]))
         values = _inflated(tensors[f"{name}.values"], (len(weights), size, num_splats))
         bases[name] = Basis(weights, steps, values.permute(0, 2, 1).contiguous())
-    torso = {name: tensors[f"torso.{name}"].float() for name in Torso._fields}
-    expression = (tensors[f"expression.{name}"].float() for name in ("neutral", "ranges"))
+    still = Torso.still(num_splats)._asdict()
+    torso = {name: tensors.get(f"torso.{name}", value).float() for name, value in still.items()}
     return LightHead(Neutral(**parts), bases, *expression, Torso(**torso))
 
 

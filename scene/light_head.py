@@ -1,13 +1,14 @@
 """LightHead: a head baked into splats that move along linear bases; no network, no mesh, no tri-plane.
 
-    attribute = neutral + sum_k (weights[k] @ features(expression)) * bases[k]
+    attribute = neutral + sum_k (weights[k] @ features(drive)) * bases[k]
 
 `features` are the coefficients themselves and the same held within the range that the clip shows (what a full
-head learns stays there, what its mesh does goes on), both as differences from the neutral face. What the full
-head is, this one is near to: rendering/baking.py makes it, and measures how near.
+head learns stays there, what its mesh does goes on), both as differences from the neutral face; then the pose
+in which the head was filmed, and 1, or zeros where none is given: of the full head it moves the torso.
+What the full head is, this one is near to: rendering/baking.py makes it, and measures how near.
 
-The torso follows the head's pose as the full head's does (scene/torso.py); what the full head learned of the
-pose besides is left out, and nothing depends on the camera.
+After that the torso follows the head's pose as the full head's does (scene/torso.py). Nothing depends on the
+camera.
 """
 
 from typing import NamedTuple
@@ -19,14 +20,18 @@ from torch.nn import functional as F
 from diff_gaussian_rasterization import Splats
 from scene.blendshapes import OFFSET_SIZES
 from scene.cameras import Camera
+from scene.head_model import POSE_CODE_SIZE, pose_code
 from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.views import Drive
+
+# A pose's code, and that there is one.
+NUM_POSE_FEATURES = POSE_CODE_SIZE + 1
 
 
 class Basis(NamedTuple):
     """How one attribute of N splats moves, in K components."""
 
-    weights: Tensor  # [K, 2E] of the features
+    weights: Tensor  # [K, 2E + 13] of the features
     steps: Tensor  # [K] what one unit of the values means
     values: Tensor  # [K, N, C] int8; zero where a component does nothing
 
@@ -42,13 +47,33 @@ class Neutral(NamedTuple):
 
 
 class Torso(NamedTuple):
-    """How N splats follow the torso."""
+    """How N splats follow the torso, and what is known of the head's pose."""
 
     membership: Tensor  # [N] 0 to 1
     mean_pose: Tensor  # [3, 4] world-to-camera, of the clip
     # What predicts its motion from the head's pose, see scene/torso.py; zeros leave it at rest.
     map: Tensor  # [7, 6]
     known: Tensor  # [2, 6]
+    # Least and most of each number of the pose's code in the clip; zeros where the full head sees no pose.
+    codes: Tensor  # [2, 12]
+
+    @classmethod
+    def still(cls, num_splats: int) -> "Torso":
+        """What follows nothing."""
+        return cls(
+            membership=torch.zeros(num_splats),
+            mean_pose=torch.eye(4)[:3],
+            map=torch.zeros(7, 6),
+            known=torch.ones(2, 6),
+            codes=torch.zeros(2, POSE_CODE_SIZE),
+        )
+
+    def motion(self, drive: Drive) -> Tensor:
+        """The torso's motion [4, 4] in head space, of a drive with a pose: measured, else predicted."""
+        moved = drive.torso
+        if moved is None:
+            moved = predicted_torso(drive.head_pose, self.mean_pose, self.map, self.known)
+        return torso_motion(drive.head_pose, self.mean_pose, moved)
 
 
 class LightHead(nn.Module):
@@ -100,16 +125,12 @@ class LightHead(nn.Module):
         """The splats of a driven head. An expression [E] alone will do for a drive; the camera changes
         nothing."""
         drive = Drive(drive) if isinstance(drive, Tensor) else drive
-        signal = features(drive.expression, self.neutral_expression, self.ranges)
+        signal = features(drive, self.neutral_expression, self.ranges, self.torso)
         offset = {name: _blend(basis, signal) for name, basis in self.bases.items()}
         neutral, torso = self.neutral, self.torso
         xyz, rotation = neutral.xyz + offset["xyz"], neutral.rotation + offset["rotation"]
         if drive.head_pose is not None:
-            moved = drive.torso
-            if moved is None:
-                moved = predicted_torso(drive.head_pose, torso.mean_pose, torso.map, torso.known)
-            motion = torso_motion(drive.head_pose, torso.mean_pose, moved)
-            xyz, rotation = follow_torso(xyz, rotation, torso.membership[:, None], motion)
+            xyz, rotation = follow_torso(xyz, rotation, torso.membership[:, None], torso.motion(drive))
         return Splats(
             means=xyz,
             opacities=torch.sigmoid(neutral.opacity_logit + offset["opacity_logit"][:, 0]),
@@ -119,10 +140,15 @@ class LightHead(nn.Module):
         )
 
 
-def features(expression: Tensor, neutral: Tensor, ranges: Tensor) -> Tensor:
-    """What a light head is linear in: expressions [..., E] -> [..., 2E]."""
-    held, held_neutral = expression.clamp(*ranges), neutral.clamp(*ranges)
-    return torch.cat([expression - neutral, held - held_neutral], dim=-1)
+def features(drive: Drive, neutral: Tensor, ranges: Tensor, torso: Torso) -> Tensor:
+    """What a light head is linear in: [2E + 13], zeros of the neutral expression [E] without a pose."""
+    expression = drive.expression
+    of_pose = expression.new_zeros(NUM_POSE_FEATURES)
+    if drive.head_pose is not None:
+        of_pose[:-1] = pose_code(drive.head_pose, torso.mean_pose).clamp(*torso.codes)
+        # Else the curvature of what is learned of poses would be laid to the expressions seen with them.
+        of_pose[-1] = 1
+    return torch.cat([expression - neutral, expression.clamp(*ranges) - neutral.clamp(*ranges), of_pose])
 
 
 def _blend(basis: Basis, signal: Tensor) -> Tensor:  # [N, C]

@@ -110,6 +110,19 @@ def follow_torso(xyz: Tensor, rotation: Tensor, membership: Tensor, motion: Tens
     return torch.lerp(xyz, moved, membership), quaternion_multiply(turn, rotation)
 
 
+def leave_torso(xyz: Tensor, rotation: Tensor, membership: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+    """Invert `follow_torso`; quaternions [N, 4] come back normalised."""
+    turn, shift, share = motion[:3, :3], motion[:3, 3], membership[:, :, None]  # [N, 1, 1]
+    identity = torch.eye(3, dtype=turn.dtype, device=turn.device)
+    blended = torch.lerp(identity.expand(len(xyz), 3, 3), turn.expand(len(xyz), 3, 3), share)
+    back = torch.linalg.solve(blended, xyz - membership * shift)
+    # What turns the identity alone is the turn itself.
+    no_turn = torch.eye(4, dtype=turn.dtype, device=turn.device)[:1].expand(len(xyz), 4)
+    turns = follow_torso(xyz, no_turn, membership, motion)[1]
+    conjugate = torch.cat([turns[:, :1], -turns[:, 1:]], dim=1)
+    return back, F.normalize(quaternion_multiply(conjugate, rotation), dim=1)
+
+
 def nearest_rigid(pose: Tensor) -> Tensor:
     """The pose [3, 4] whose rotation is nearest to that of `pose` [3, 4], say a mean of poses."""
     u, _, v = torch.linalg.svd(pose[:, :3].double())

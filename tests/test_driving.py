@@ -12,6 +12,7 @@ import torch
 import prepare
 import render
 from arguments import ModelParams, TrainConfig, save_config
+from rendering.driving.head_angles import angles_of
 from rendering.driving.live_link import ARKIT_NAMES, read_live_link
 from scene.avatar import Avatar, save_avatar
 from scene.cameras import Camera
@@ -83,6 +84,53 @@ def test_the_drivers_head_pose_turns_the_head_by_as_much(model, driver):
     assert turned @ turned[0].T == pytest.approx(relative, abs=1e-4)
 
 
+def test_the_angles_of_a_csv_turn_the_head_as_the_clip_they_were_written_from(model, driver, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(driver, data)
+    prepare.main(["--write_csv", str(data), "--fps", "25", "--quiet"])
+    take = (data / "live_link.csv").rename(tmp_path / "take.csv")
+    turns = {}
+    for path in (driver, take):
+        run(model, "--driving", path, "--driving_pose", "--write_csv", "--quiet")
+        folder = model / f"reenacted_by_{path.stem}" / "ours_1"
+        turns[path] = read_live_link(folder / "live_link.csv", 1).rotations
+        picture = pictures(model, f"reenacted_by_{path.stem}")[7]
+        assert picture.std() > 1
+    assert turns[take] == pytest.approx(turns[driver], abs=1e-5)
+    # The clip turns to one side, then to the other: by the angle of its cameras, and not mirrored.
+    document = json.loads((driver / "transforms.json").read_text())
+    heads = np.array([np.array(frame["transform_matrix"])[:3, :3].T for frame in document["frames"]])
+    assert turns[take] @ turns[take][0].T == pytest.approx(heads @ heads[0].T, abs=1e-4)
+    # What is in the picture: +x is to the right, as HeadYaw's sign says.
+    noses = angles_of(heads)[:, 0]
+    assert np.sign(noses[5]) == np.sign((heads[5] @ [0, 0, 1])[0]) and abs(noses[5]) > 0.1
+
+
+def test_a_video_is_tracked_once_and_drives_as_the_data_set_it_becomes(model, driver, tmp_path, monkeypatch):
+    tracked = []
+
+    def track_driver(video, folder, quiet):
+        tracked.append((video, folder))
+        return driver
+
+    monkeypatch.setattr("preparation.driver.track_driver", track_driver)
+    take = tmp_path / "take.mp4"
+    take.write_bytes(b"a film")
+    run(model, "--driving", take, "--quiet", "--max_frames", 2)
+    assert tracked == [(take, model / "drivers" / "take")]
+    assert len(pictures(model, "reenacted_by_other")) == 2
+
+
+def test_what_is_no_video_is_one_line_and_exit_code_2(model, tmp_path, capsys):
+    take = tmp_path / "take.mp4"
+    take.write_bytes(b"no film")
+    with pytest.raises(SystemExit) as error:
+        run(model, "--driving", take)
+    message = capsys.readouterr().err.strip()
+    assert error.value.code == 2 and "\n" not in message
+    assert "expected the folder of a data set, a video, a .csv or a .json (" in message
+
+
 def test_a_csv_plays_at_its_rate_or_the_one_that_is_asked_for(model, driver, tmp_path, capsys):
     data = tmp_path / "data"
     shutil.copytree(driver, data)
@@ -124,6 +172,8 @@ def test_pairs_stand_side_by_side_and_alpha_is_written(model, tmp_path):
     assert drawn[0][..., 3].max() > 0 and drawn[0][..., 3].min() < 255
     assert (drawn[0][:, :32] != drawn[0][:, 32:]).any()
     assert film_size(folder / "video.webm") == (64, 24) and not (folder / "video.mp4").exists()
+    run(model, "--path", "spiral", "--num_frames", 3, "--transparent", "--video_format", "mov", "--quiet")
+    assert film_size(folder / "video.mov") == (32, 24) and not (folder / "video.webm").exists()
 
 
 def test_a_path_from_a_file_draws_its_cameras(model, tmp_path):
@@ -142,6 +192,7 @@ def test_a_path_from_a_file_draws_its_cameras(model, tmp_path):
         (["--expression", "jawOpen"], ["--expression jawOpen: expected NAME=NUMBER,..., found 'jawOpen'"]),
         (["--expression", "jawOpen=wide"], ["found 'jawOpen=wide'"]),
         (["--expression", "jawOpen=1,jawOpen=0"], ["jawOpen occurs twice; expected once"]),
+        (["--path", "orbit", "--video_format", "mov"], ["--video_format: only goes with --transparent"]),
         (["--driving", "{empty}"], ["transforms.json: missing"]),
         (
             ["--driving", "{voice}", "--driving_pose"],

@@ -1,5 +1,5 @@
 """Films that every player opens: H.264, yuv420p, BT.709, index in front; written by imageio. With alpha: VP9
-in a WebM, which browsers and editors lay over something else."""
+in a WebM, which browsers lay over something else, or ProRes 4444 in a MOV, which editors do."""
 
 import subprocess
 from pathlib import Path
@@ -17,11 +17,11 @@ from utils.files import partial_path, put_in_place
 CONSTANT_RATE_FACTOR = 17
 
 # Without the matrix and its tags, players guess BT.601 or BT.709 by the size of the picture.
-_COLORS = (
+_MATRIX = (
     *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
     *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
-    *("-crf", str(CONSTANT_RATE_FACTOR)),
 )
+_COLORS = (*_MATRIX, *("-crf", str(CONSTANT_RATE_FACTOR)))
 
 
 class _Encoding(NamedTuple):
@@ -37,6 +37,10 @@ _ENCODINGS = {
     ),
     # A bit rate of 0 leaves it to the quality.
     ".webm": _Encoding("libvpx-vp9", "yuva420p", 4, (*_COLORS, *("-b:v", "0", "-cpu-used", "5"))),
+    # ProRes knows no constant rate factor. Of 8 bits of alpha full ones come back as 253, of 16 as 255.
+    ".mov": _Encoding(
+        "prores_ks", "yuva444p10le", 4, (*_MATRIX, *("-profile:v", "4444", "-alpha_bits", "16"))
+    ),
 }
 
 
@@ -45,12 +49,12 @@ class FfmpegMissing(UserError):
 
 
 class VideoWriter:
-    """Write 8-bit frames, all of one size, to an .mp4 ([H, W, 3], RGB) or with alpha to a .webm ([H, W, 4]);
-    a context manager.
+    """Write 8-bit frames, all of one size, to an .mp4 ([H, W, 3], RGB) or with alpha to a .webm or .mov
+    ([H, W, 4]); a context manager.
 
-    yuv420p needs even sizes: an odd one gets its last row or column twice. The file appears when the block
-    ends without an exception and at least one frame was written. Raises UserError where ffmpeg fails,
-    FfmpegMissing where it cannot start.
+    yuv420p needs even sizes: an odd one gets its last row or column twice, in a .mov, too. The file appears
+    when the block ends without an exception and at least one frame was written. Raises UserError where ffmpeg
+    fails, FfmpegMissing where it cannot start.
     """
 
     def __init__(self, path: str | Path, fps: float = 25.0) -> None:
@@ -121,7 +125,7 @@ class VideoWriter:
 def _check_ffmpeg(path: Path, codec: str) -> None:
     try:
         imageio_ffmpeg.get_ffmpeg_version()
-        # Every ffmpeg has x264; of VP9 some builds know nothing.
+        # Every ffmpeg has x264; of the others some builds know nothing.
         has_codec = codec == "libx264" or codec in _encoders()
     except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
         raise FfmpegMissing(f"{path}: ffmpeg cannot be started: {_first_line(error)}") from error

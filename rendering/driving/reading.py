@@ -9,6 +9,11 @@ from rendering.driving.sequence import DrivingSequence
 from utils.errors import UserError
 
 
+def is_video(path: Path | None) -> bool:
+    """Whether a driver is a file that has to be tracked first (preparation/driver.py)."""
+    return path is not None and path.is_file() and path.suffix.lower() not in (".csv", ".json")
+
+
 def read_driving(path: Path, default_rate: float, in_degrees: bool = False) -> DrivingSequence:
     """Read a data set's folder, a .csv of Live Link Face, or a .json.
 
@@ -21,4 +26,4 @@ def read_driving(path: Path, default_rate: float, in_degrees: bool = False) -> D
         return read_live_link(path, default_rate, in_degrees)
     if path.suffix.lower() == ".json":
         return read_driving_json(path, default_rate)
-    raise UserError(f"--driving {path}: expected the folder of a data set, a .csv or a .json")
+    raise UserError(f"--driving {path}: expected the folder of a data set, a video, a .csv or a .json")

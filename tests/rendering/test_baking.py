@@ -11,9 +11,11 @@ from rendering.light_scores import agreement, expected_loss
 from scene import load_avatar
 from scene.avatar import Avatar, save_avatar
 from scene.blendshapes import OFFSET_SIZES
-from scene.cameras import Camera
+from scene.cameras import Camera, about_x, about_y
+from scene.deformation import Deformation
 from scene.light_file import packed_size
-from scene.light_head import LightHead, features
+from scene.light_head import LightHead, Torso, features
+from scene.torso import follow_torso, leave_torso
 from scene.views import Drive
 from tests.scene.heads import EXPRESSION_SIZE, make_head
 from tests.scene.test_head_model import activate_everything
@@ -85,9 +87,20 @@ def test_hidden_splats_are_left_out():
 def test_features_are_zero_at_rest_and_held_within_the_range():
     ranges = torch.tensor([[0.0, 0.0], [0.5, 2.0]])
     neutral = torch.tensor([0.1, 0.0])
-    assert features(neutral, neutral, ranges).abs().max() == 0
+    # Known to the left of the mean pose only; a code of 10 is one unit.
+    torso = Torso.still(1)._replace(mean_pose=POSE[:3])
+    torso.codes[:, 3] = torch.tensor([-4.0, -1.0])
+    assert features(Drive(neutral), neutral, ranges, torso).abs().max() == 0
     expected = torch.tensor([0.9, 1.0, 0.4, 1.0])
-    torch.testing.assert_close(features(torch.ones(2), neutral, ranges), expected)
+    found = features(Drive(torch.ones(2)), neutral, ranges, torso)
+    torch.testing.assert_close(found[:4], expected)
+    assert found[4:].abs().max() == 0
+    for shift, code in ((-0.2, -2.0), (-3.0, -4.0), (5.0, -1.0)):
+        moved = POSE.clone()
+        moved[0, 3] += shift
+        of_pose = features(Drive(neutral, moved), neutral, ranges, torso)[4:]
+        assert of_pose[3] == pytest.approx(code, abs=1e-5) and of_pose[-1] == 1
+        assert of_pose.count_nonzero() == 2
 
 
 def test_a_file_gives_the_same_splats_and_can_be_driven(tmp_path):
@@ -181,3 +194,70 @@ def test_the_torso_follows_the_heads_pose_as_the_full_heads_does(monkeypatch):
         torch.testing.assert_close(other.means, full.means, atol=2e-3, rtol=0)
         turn = (other.rotations * full.rotations).sum(dim=1).abs()
         torch.testing.assert_close(turn, torch.ones_like(turn), atol=1e-4, rtol=0)
+
+
+def posed_head():
+    """One whose torso learned to shift with the head's place, and turns with it by a map."""
+    head = linear_head_with(
+        torso_membership=True, pose_conditioning=True, torso_prediction=True, torso_tracking=True
+    )
+    head.deforms = True
+    generator = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        head.mean_pose.copy_(POSE[:3])
+        head.torso_map.copy_(0.2 * torch.randn(7, 6, generator=generator))
+        head.scaffold.is_of_head.fill_(False)
+        for parameter in head.deformation.parameters():
+            parameter.zero_()
+        head.known_signals[:, EXPRESSION_SIZE:] = torch.tensor([[-2.0], [2.0]])
+    return head
+
+
+def test_what_the_full_head_learned_of_the_pose_is_baked(monkeypatch):
+    """The oracle: a deformation that is one constant per unit of a shift in x and of a turn about y."""
+    monkeypatch.setattr(baking, "LEAST_SHOWN", -1.0)
+    monkeypatch.setattr(baking, "RIDGE", 1e-9)
+    head = posed_head()
+    push = torch.tensor([[0.02, 0.0, -0.01]])
+
+    def learned(xyz, signals, is_second=None):
+        along = (signals[0, EXPRESSION_SIZE + 3] + signals[0, EXPRESSION_SIZE + 2]) * push
+        return Deformation(along.expand_as(xyz), torch.zeros(len(xyz), 4), torch.zeros(len(xyz), 3))
+
+    monkeypatch.setattr(head.deformation, "forward", learned)
+    avatar = make_avatar(head)
+    light = bake(avatar).head
+    turned = POSE @ about_y(0.06).float()
+    turned[:3, 3] += torch.tensor([0.1, 0.02, -0.05])
+    for drive in (Drive(avatar.neutral_expression), Drive(avatar.expression(jawOpen=0.5), turned)):
+        full, other = avatar.head(CAMERA, drive), light(CAMERA, drive)
+        torch.testing.assert_close(other.means, full.means, atol=2e-3, rtol=0)
+    unposed = light(CAMERA, Drive(avatar.expression(jawOpen=0.5), turned)._replace(head_pose=None))
+    assert (unposed.means - full.means).norm(dim=1).min() > 0.01
+
+
+def test_leaving_the_torso_inverts_following_it():
+    generator = torch.Generator().manual_seed(1)
+    xyz, rotation = torch.randn(9, 3, generator=generator), torch.randn(9, 4, generator=generator)
+    motion = (about_y(0.4) @ about_x(-0.2)).float()
+    motion[:3, 3] = torch.tensor([0.3, -0.1, 0.2])
+    membership = torch.linspace(0, 1, 9)[:, None]
+    unit = torch.nn.functional.normalize(rotation, dim=1)
+    back, turned_back = leave_torso(*follow_torso(xyz, unit, membership, motion), membership, motion)
+    torch.testing.assert_close(back, xyz, atol=1e-5, rtol=0)
+    torch.testing.assert_close(turned_back, unit, atol=1e-5, rtol=0)
+
+
+def test_files_that_know_nothing_of_poses_still_load(tmp_path):
+    avatar = make_avatar(posed_head())
+    path = tmp_path / "light.safetensors"
+    light = bake(avatar).head
+    save_avatar(replace(avatar, head=light), path)
+    tensors, metadata = load_checkpoint(path)
+    older = {name: value for name, value in tensors.items() if not name.startswith("torso.")}
+    for name in OFFSET_SIZES:
+        older[f"{name}.weights"] = older[f"{name}.weights"][:, : 2 * EXPRESSION_SIZE].contiguous()
+    save_checkpoint(path, older, metadata)
+    loaded, expression = load_avatar(path).head, avatar.expression(jawOpen=0.7)
+    for drive in (Drive(expression), Drive(expression, POSE @ about_y(0.3).float())):
+        torch.testing.assert_close(loaded(CAMERA, drive).means, light(CAMERA, expression).means)

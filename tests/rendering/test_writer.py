@@ -152,7 +152,7 @@ def test_a_transparent_set_has_the_rendered_alpha_and_straight_colour(tmp_path):
     color = torch.rand(3, 20, 30, generator=generator)
     alpha = torch.rand(20, 30, generator=generator)
     alpha[:5] = 0
-    with RenderWriter(tmp_path, split="x", iteration=1, transparent=True) as writer:
+    with RenderWriter(tmp_path, split="x", iteration=1, alpha_format="webm") as writer:
         for index in range(2):
             writer.write(index, color * alpha, None, alpha * 2, alpha)
     pixels = cv2.imread(str(tmp_path / "renders" / "00000.png"), cv2.IMREAD_UNCHANGED)

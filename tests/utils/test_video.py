@@ -183,3 +183,20 @@ def test_an_ffmpeg_without_vp9_is_one_line(tmp_path, use_ffmpeg):
         writer as video,
     ):
         video.write(np.zeros((32, 48, 4), np.uint8))
+
+
+def test_a_mov_is_prores_4444_with_its_colours_and_alpha(tmp_path):
+    frame = np.zeros((32, 48, 4), np.uint8)
+    frame[..., :3] = (200, 60, 30)
+    frame[..., 3] = np.linspace(0, 255, 48).round()
+    with VideoWriter(tmp_path / "video.mov", fps=10) as video:
+        for _ in range(3):
+            video.write(frame)
+    reader = imageio_ffmpeg.read_frames(str(tmp_path / "video.mov"), pix_fmt="rgba", bits_per_pixel=32)
+    meta = next(reader)
+    decoded = [np.frombuffer(data, np.uint8).reshape(32, 48, 4).astype(int) for data in reader]
+    assert meta["codec"] == "prores" and meta["fps"] == 10 and len(decoded) == 3
+    assert meta["pix_fmt"].startswith("yuva444p")
+    # Rounding in YUV of 10 bits, and to 8 bits again; alpha is kept without loss.
+    assert np.abs(decoded[0] - frame)[..., :3].max() <= 4
+    assert np.abs(decoded[0] - frame)[..., 3].max() <= 1

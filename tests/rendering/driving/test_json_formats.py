@@ -93,5 +93,5 @@ def test_what_is_wrong_is_one_line(tmp_path, document, message):
 
 
 def test_another_kind_of_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"--driving .*x\.bvh: expected the folder of a data set, a \.csv or"):
+    with pytest.raises(UserError, match=r"--driving .*x\.bvh: expected the folder of a data set, a video"):
         read_driving(written(tmp_path / "x.bvh", "{}"), 25)

@@ -3,7 +3,7 @@ import pytest
 
 from rendering.driving.data_set import read_data_set
 from rendering.driving.sequence import DrivingSequence
-from tests.synthetic import edited_json, write_clip
+from tests.synthetic import camera_to_world, edited_json, write_clip
 
 
 def ramp(num_frames, rate):
@@ -44,3 +44,38 @@ def test_a_data_set_is_a_driver(tmp_path):
         # Inverse of camera-to-world: world is the head.
         assert sequence.rotations[i] @ np.array(entry["transform_matrix"])[:3, :3] == pytest.approx(np.eye(3))
         assert sequence.pictures[i].name == f"{i}.png" and sequence.pictures[i].is_file()
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+def test_frames_that_were_left_out_are_bridged_and_time_stays_right(tmp_path, with_times):
+    """Of 8 frames the 4th to 6th are gone: a motion that goes on evenly goes on evenly."""
+    kept = [10, 11, 12, 16, 17]
+    root = write_clip(tmp_path / "clip", image_ids=kept)
+    with edited_json(root) as document:
+        for entry in document["frames"]:
+            step = entry["img_id"] - 10
+            entry["exp_ori"] = [step / 10, 0, 0, 0, 0]
+            entry["transform_matrix"] = camera_to_world(0.02 * step).tolist()
+            if with_times:
+                entry["time"] = 3 + step / 25
+    sequence = read_data_set(root, 25)
+    assert sequence.rate == pytest.approx(25) and len(sequence) == 8
+    assert sequence.coefficients[:, 0] == pytest.approx(np.arange(8) / 10, abs=1e-6)
+    assert "3 frames were left out" in sequence.notes[0]
+    assert [path.stem for path in sequence.pictures] == ["10", "11", "12", "12", "12", "12", "16", "17"]
+    for i, rotation in enumerate(sequence.rotations):
+        assert rotation @ camera_to_world(0.02 * i)[:3, :3] == pytest.approx(np.eye(3), abs=1e-5)
+
+
+def test_frames_of_which_only_every_fifth_is_there_lack_none(tmp_path):
+    sequence = read_data_set(write_clip(tmp_path / "clip", image_ids=[0, 5, 10, 15]), 25)
+    assert len(sequence) == 4 and sequence.rate == pytest.approx(25) and not sequence.notes
+
+
+def test_where_another_piece_of_film_begins_the_next_frame_follows(tmp_path):
+    root = write_clip(tmp_path / "clip", num_frames=8)
+    with edited_json(root) as document:
+        for i, entry in enumerate(document["frames"]):
+            entry["time"] = (i if i < 5 else i - 4) / 25
+    sequence = read_data_set(root, 10)
+    assert len(sequence) == 8 and sequence.rate == pytest.approx(25) and not sequence.notes
