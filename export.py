@@ -10,7 +10,6 @@ full avatar, which stays the reference, is printed.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arguments import CONFIG_NAME, ExportParams, parse_export_args, parse_render_args
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from scene.avatar import Avatar
     from scene.light_head import LightHead
 
-# Of the clip's motion: for the fit, and others to score it.
-MOST_FITTED, MOST_SCORED = 64, 24
+# Of the clip's motion, to score the fit.
+MOST_SCORED = 24
 # Aim: what may be lost, dB.
 MOST_LOST = 0.3
 
@@ -35,19 +34,17 @@ def main(argv: list[str] | None = None) -> None:
     prepare_environment()
     from dataclasses import replace
 
-    from rendering.baking import bake, check_bakeable
+    from rendering.baking import bake, check_bakeable, fitted_frames
     from rendering.light_scores import agreement
     from scene import load_avatar
-    from scene.avatar import save_avatar
+    from scene.avatar import light_path, save_avatar
     from utils.device import choose_device
     from utils.sampling import evenly_spread
 
     avatar = load_avatar(params.model_path, params.iteration, choose_device(params.device))
     check_bakeable(avatar)
-    path = params.out or default_path(params.model_path, avatar.iteration)
-    # Every other frame is fitted, those between are for the score.
-    even, odd = avatar.motion[::2], avatar.motion[1::2]
-    fitted = even[evenly_spread(len(even), MOST_FITTED)]
+    path = params.out or light_path(params.model_path, avatar.iteration)
+    fitted, odd = fitted_frames(avatar.motion), avatar.motion[1::2]
     others = odd[evenly_spread(len(odd), MOST_SCORED)] if len(odd) else fitted
     baked = bake(avatar, fitted, round(1e6 * params.max_megabytes), params.max_yaw, params.quiet)
     save_avatar(replace(avatar, head=baked.head), path)
@@ -64,13 +61,6 @@ def main(argv: list[str] | None = None) -> None:
         f"{scores.alone.mean():.2f} dB with one coefficient at 1 (least {scores.alone.min():.2f})"
     )
     print(loss_in_words(held_out_truth(params, avatar, baked.head), float(scores.front.mean())))
-
-
-def default_path(model_path: Path, iteration: int) -> Path:
-    """Where the light form lies: in the run's folder, or beside a file."""
-    if model_path.suffix == ".safetensors":
-        return model_path.with_name(f"{model_path.stem}_light.safetensors")
-    return model_path / "light" / f"iteration_{iteration}.safetensors"
 
 
 def held_out_truth(params: ExportParams, avatar: Avatar, light: LightHead) -> Truth | None:
