@@ -20,9 +20,11 @@ from utils.rotations import quaternion_to_matrix
 from viewing.messages import MODES, Look, Moment
 
 JPEG_QUALITY = 92
-# An ellipsoid is drawn to one standard deviation: opacity times exp(-d^2 / 2) is that of a solid thing up to
-# d = 3, at a third of the size.
-_SOLID_OPACITY, _SOLID_SCALE = 90.0, 1 / 3
+# An ellipsoid is solid to one standard deviation: opacity times exp(-d^2 / 2) is one up to d = 2.2, at less
+# than half the size. More would be a sharper edge, but the kernels' exponents end at -8.
+_SOLID_OPACITY, _SOLID_SCALE = 11.0, 0.42
+# Of triangles that are seen from behind.
+_BEHIND = 0.4
 # Of the light that comes from the viewer; the rest is everywhere.
 _FRONT_LIGHT = 0.65
 _MESH_COLOR = np.array([176, 190, 214], np.float32)
@@ -126,12 +128,12 @@ class Exhibit:
         drawn = draw_mesh(points, triangles, camera.fx, center, (camera.width, camera.height), camera.near)
         corners = points[triangles]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        facing = np.abs(normals[:, 2]) / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)
+        towards = -normals[:, 2] / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)
+        light = ((1 - _FRONT_LIGHT) + _FRONT_LIGHT * np.abs(towards)) * np.where(towards > 0, 1, _BEHIND)
         is_seen = drawn.triangle >= 0
-        light = (1 - _FRONT_LIGHT) + _FRONT_LIGHT * facing[drawn.triangle]
         # Where a corner's weight is small, an edge is near.
         edge = np.clip(drawn.barycentric.min(axis=2) / 0.08, 0.55, 1)
-        picture = _MESH_COLOR * (light * edge)[..., None]
+        picture = _MESH_COLOR * (light[drawn.triangle] * edge)[..., None]
         empty = 0.0 if background is None else 255 * np.array(background, np.float32)
         picture = np.where(is_seen[..., None], picture, empty).round().astype(np.uint8)
         if background is None:
