@@ -1,11 +1,29 @@
-"""Tests marked `gpu` are skipped where there is no usable CUDA device, and listed by name, with their number,
-above pytest's closing line."""
+"""Tests marked `gpu` are skipped where there is no usable CUDA device, those marked `browser` where there is no
+Chromium; they are listed by name, with their number, above pytest's closing line.
+
+`browser` is a Chromium for the whole session: `page = browser.new_page()`.
+"""
 
 import functools
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
-REASON = "needs a usable CUDA device"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# WebGL2 on the CPU, as root too.
+CHROMIUM_FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+CHROMIUM_FLAGS += ("--ignore-gpu-blocklist",)
+
+
+class Need(NamedTuple):
+    """What tests with a marker need."""
+
+    is_met: Callable[[], bool]
+    reason: str
+    title: str
 
 
 @functools.cache
@@ -15,15 +33,48 @@ def cuda_is_usable() -> bool:
     return torch.cuda.is_available()
 
 
+def chromium() -> str | None:
+    """The program, where this machine has one."""
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+def browser_is_usable() -> bool:
+    return chromium() is not None and importlib.util.find_spec("playwright") is not None
+
+
+NEEDS = {
+    "gpu": Need(cuda_is_usable, "needs a usable CUDA device", "GPU tests skipped, no usable CUDA device"),
+    "browser": Need(
+        browser_is_usable,
+        "needs Chromium and playwright",
+        "Browser tests skipped, no Chromium with playwright",
+    ),
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("gpu") and not cuda_is_usable():
-            item.add_marker(pytest.mark.skip(reason=REASON))
+        for marker, need in NEEDS.items():
+            if item.get_closest_marker(marker) and not need.is_met():
+                item.add_marker(pytest.mark.skip(reason=need.reason))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [report for report in terminalreporter.getreports("skipped") if REASON in str(report.longrepr)]
-    if skipped:
-        terminalreporter.section(f"GPU tests skipped, no usable CUDA device: {len(skipped)}")
-        for report in skipped:
-            terminalreporter.line(report.nodeid)
+    reports = terminalreporter.getreports("skipped")
+    for need in NEEDS.values():
+        skipped = [report for report in reports if need.reason in str(report.longrepr)]
+        if skipped:
+            terminalreporter.section(f"{need.title}: {len(skipped)}")
+            for report in skipped:
+                terminalreporter.line(report.nodeid)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """A headless Chromium (playwright's `Browser`) that draws WebGL2 on the CPU."""
+    from playwright.sync_api import sync_playwright  # not where no test needs it
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium(), args=list(CHROMIUM_FLAGS))
+        yield launched
+        launched.close()
