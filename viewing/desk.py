@@ -179,17 +179,20 @@ class Desk:
 
     def _go_on(self, client: Client, film: Film) -> None:
         """One frame of a film; at its end, the page is told where it lies."""
+        answers: list[dict[str, Any]] = []
         try:
             if film.advance():
                 client.tell(type="filming", done=film.num_done, total=film.num_frames)
                 return
             if film.is_cancelled:
-                client.tell(type="film_cancelled")
+                answers.append(dict(type="film_cancelled"))
             else:
-                client.tell(type="film", url=self.publish_film(film), frames=film.num_frames)
+                answers.append(dict(type="film", url=self.publish_film(film), frames=film.num_frames))
         except UserError as error:
-            client.tell(type="error", message=str(error))
-            client.tell(type="film_cancelled")
+            answers += [dict(type="error", message=str(error)), dict(type="film_cancelled")]
         film.close()
+        # Before the page hears of it: it may order the next one at once.
         with self._lock:
             del self._films[client]
+        for answer in answers:
+            client.tell(**answer)

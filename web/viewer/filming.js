@@ -15,6 +15,11 @@ export class Filming {
     $('record').addEventListener('click', () => this.toggle());
     $('film-clip').addEventListener('click', () => this.filmClip());
     viewer.connection.on('filming', ({ done, total }) => this.show(done, total));
+    viewer.connection.on('error', () => {
+      // Refused; a film that goes on says so with its next frame.
+      this.isMaking = false;
+      this.label();
+    });
     viewer.connection.on('film', ({ url, frames }) => this.finish(url, frames));
     viewer.connection.on('film_cancelled', () => this.finish(null));
     viewer.connection.on('closed', () => this.finish(null));
@@ -74,6 +79,10 @@ export class Filming {
   }
 
   show(done, total) {
+    if (!this.isMaking) {
+      this.isMaking = true;
+      this.label();
+    }
     notify(`filming: ${done} of ${total} frames`, 'note', 'film');
   }
 

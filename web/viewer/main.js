@@ -14,7 +14,7 @@ import { Quality, Speed } from './quality.js';
 // After so long without a change the view rests: it is drawn once more, at full size.
 const REST_MS = 220;
 // Of the longer side of a clip's frame, what may be cut off so that the head fills a pane.
-const CROP = 0.12;
+const CROP = 0.06;
 const LARGEST_PICTURE = 1024;
 // Seconds that a picture may take while something moves.
 const BROWSER_SECONDS = 1 / 30;
