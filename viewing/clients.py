@@ -57,6 +57,11 @@ class Client:
         """Send a picture with what is to be known of it."""
         self._put(picture_message(header, picture))
 
+    def drain(self, seconds: float) -> None:
+        """Wait until all has been sent, but no longer."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._outbox and self._is_open), seconds)
+
     def close(self) -> None:
         """Nothing is sent any more."""
         with self._changed:
@@ -82,13 +87,15 @@ class Client:
                     self._changed.wait_for(lambda: self._outbox or not self._is_open)
                     if not self._is_open:
                         break
-                    message = self._outbox.popleft()
+                    message = self._outbox[0]
                 self._connection.send(message)
-                if isinstance(message, bytes):
-                    with self._changed:
-                        self._pictures_on_their_way -= 1
-                    self.on_ready()
-        self._is_open = False
+                with self._changed:
+                    if self._outbox:
+                        self._outbox.popleft()
+                    self._pictures_on_their_way -= isinstance(message, bytes)
+                    self._changed.notify_all()
+                self.on_ready()
+        self.close()
         self._connection.close()
 
     def on_ready(self) -> None:

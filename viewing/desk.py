@@ -149,9 +149,11 @@ class Desk:
                 self.wait()
 
     def close(self) -> None:
-        """Give up films that are not done."""
+        """Give up films that are not done, and let pages hear the last word."""
         for film in self._films.values():
             film.close()
+        for client in list(self._clients):
+            client.drain(_NAP)
 
     def _draw(self, client: Client, request: Draw) -> None:
         camera = request.moment.camera

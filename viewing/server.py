@@ -113,9 +113,9 @@ class ViewerServer:
         try:
             yield
         finally:
+            desk.close()
             server.shutdown()
             thread.join()
-            desk.close()
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """A file of the table; None lets a WebSocket open."""

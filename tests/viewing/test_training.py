@@ -16,7 +16,7 @@ from tests.viewing.avatars import Page
 from utils.checkpoint import load_metadata
 from viewing import server
 
-ITERATIONS = 400
+ITERATIONS = 150
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_a_page_sees_the_head_grow_holds_the_run_and_lets_it_go_on(run):
         page.send(type="pause", paused=False)
         assert page.wait_for("training")["iteration"] == held["iteration"]
         page.send(**draw, **view, id=9)
+        page.wait_for("training_over")
         with pytest.raises(ConnectionClosed):
-            page.wait_for("training_over")
             page.receive()
     thread.join(60)
     assert not thread.is_alive()

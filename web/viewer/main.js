@@ -85,7 +85,7 @@ class Viewer {
 
   // Whether every avatar can be drawn here, in this mode.
   get isDrawnHere() {
-    return this.controls.drawing === 'browser' && this.panes.every((pane) => pane.canDraw(this.controls.mode));
+    return this.controls?.drawing === 'browser' && this.panes.every((pane) => pane.canDraw(this.controls.mode));
   }
 
   draw(isFinal) {
