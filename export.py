@@ -2,6 +2,7 @@
 
     python export.py -m output/id1                    writes output/id1/light/iteration_N.safetensors
     python export.py -m avatar.safetensors            writes avatar_light.safetensors
+    python export.py -m output/id1 --web              writes a page that plays it: light/iteration_N.html
 
 `load_avatar` reads the file, `python render.py -m output/id1 --light` draws it. What it loses against the
 full avatar, which stays the reference, is printed.
@@ -10,6 +11,7 @@ full avatar, which stays the reference, is printed.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arguments import CONFIG_NAME, ExportParams, parse_export_args, parse_render_args
@@ -36,20 +38,25 @@ def main(argv: list[str] | None = None) -> None:
 
     from rendering.baking import bake, check_bakeable, fitted_frames
     from rendering.light_scores import agreement
+    from rendering.web_page import room_for_avatar
     from scene import load_avatar
-    from scene.avatar import light_path, save_avatar
+    from scene.light_head import LightHead
     from utils.device import choose_device
     from utils.sampling import evenly_spread
 
     avatar = load_avatar(params.model_path, params.iteration, choose_device(params.device))
+    path = params.out or default_path(params, avatar.iteration)
+    if params.web and isinstance(avatar.head, LightHead):
+        print(written(params, avatar, path))
+        return
     check_bakeable(avatar)
-    path = params.out or light_path(params.model_path, avatar.iteration)
+    max_bytes = room_for_avatar(params.max_bytes) if params.web else params.max_bytes
     fitted, odd = fitted_frames(avatar.motion), avatar.motion[1::2]
     others = odd[evenly_spread(len(odd), MOST_SCORED)] if len(odd) else fitted
-    baked = bake(avatar, fitted, round(1e6 * params.max_megabytes), params.max_yaw, params.quiet)
-    save_avatar(replace(avatar, head=baked.head), path)
+    baked = bake(avatar, fitted, max_bytes, params.max_yaw, params.quiet)
+    file = written(params, replace(avatar, head=baked.head), path)
     print(
-        f"{path}: {path.stat().st_size / 1e6:.2f} MB, {len(baked.head):,} splats ({baked.num_hidden:,} "
+        f"{file}, {len(baked.head):,} splats ({baked.num_hidden:,} "
         f"never show within {params.max_yaw:g} degrees), {baked.num_components} components, "
         f"{baked.step:.3f} pixels a step"
     )
@@ -61,6 +68,43 @@ def main(argv: list[str] | None = None) -> None:
         f"{scores.alone.mean():.2f} dB with one coefficient at 1 (least {scores.alone.min():.2f})"
     )
     print(loss_in_words(held_out_truth(params, avatar, baked.head), float(scores.front.mean())))
+
+
+def default_path(params: ExportParams, iteration: int) -> Path:
+    """Where the light form or the page lies: in the run's folder, or beside a file."""
+    from scene.avatar import light_path
+
+    path, model_path = light_path(params.model_path, iteration), params.model_path
+    if not params.web:
+        return path
+    is_file = model_path.suffix == ".safetensors"
+    return path.with_name(f"{model_path.stem.removesuffix('_light') if is_file else path.stem}.html")
+
+
+def written(params: ExportParams, light: Avatar, path: Path) -> str:
+    """Write a light avatar to its file or its page; return the name and size. Raises UserError where it does
+    not fit."""
+    from rendering.web_page import clip_rate, web_page
+    from scene.avatar import save_avatar
+    from utils.files import write_text
+
+    if not params.web:
+        save_avatar(light, path)
+        return f"{path}: {path.stat().st_size / 1e6:.2f} MB"
+    page = web_page(light, params.model_path.stem, clip_rate(source_path_of(params.model_path)))
+    size = len(page.encode())
+    if size > params.max_bytes:
+        raise UserError(f"--max_megabytes: the page of this light form has {size / 1e6:.2f}")
+    write_text(path, page)
+    return f"{path}: {size / 1e6:.2f} MB, open it in a browser"
+
+
+def source_path_of(model_path: Path) -> Path | None:
+    """The data that a run learned from, where its folder tells."""
+    if not (model_path / CONFIG_NAME).is_file():
+        return None
+    config = parse_render_args(["-m", str(model_path), "--skip_train"])
+    return config.model.source_path
 
 
 def held_out_truth(params: ExportParams, avatar: Avatar, light: LightHead) -> Truth | None:

@@ -24,11 +24,16 @@ class ExportParams:
     iteration: int = option(-1, "saved iteration to export; -1 = the last one", unit="iterations", low=-1)
     out: Path | None = option(
         None,
-        "file to write, a .safetensors",
+        "file to write, a .safetensors, or .html with --web",
         short="o",
         shown="light/iteration_N.safetensors in --model_path, NAME_light.safetensors beside a file",
     )
-    max_megabytes: float = option(3.0, "largest size of the file", unit="MB", low=0.1, high=100)
+    web: bool = option(
+        False, "write a page that plays the avatar in any browser: one .html, nothing to install"
+    )
+    max_megabytes: float | None = option(
+        None, "largest size of the file", unit="MB", low=0.1, high=100, shown="3, with --web 4"
+    )
     max_yaw: float = option(
         50.0,
         "splats that never show within this turn to either side are left out",
@@ -38,6 +43,12 @@ class ExportParams:
     )
     device: str = device_option()
     quiet: bool = option(False, "print errors and the final result only")
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest file."""
+        usual = 4.0 if self.web else 3.0
+        return round(1e6 * (usual if self.max_megabytes is None else self.max_megabytes))
 
 
 EXPORT_GROUPS = {"export": ExportParams}
@@ -52,8 +63,10 @@ def parse_export_args(argv: list[str] | None = None) -> ExportParams:
         raise UserError("-m/--model_path: missing; a trained avatar, for example -m output/id1")
     if not params.model_path.exists():
         raise UserError(f"-m/--model_path {params.model_path}: no such file or folder")
-    if params.out is not None and params.out.suffix != ".safetensors":
-        raise UserError(f"-o/--out {params.out}: expected a name that ends in .safetensors")
+    suffix = ".html" if params.web else ".safetensors"
+    if params.out is not None and params.out.suffix != suffix:
+        why = " with --web" if params.web else ""
+        raise UserError(f"-o/--out {params.out}: expected a name that ends in {suffix}{why}")
     if params.out is not None and params.out.resolve() == params.model_path.resolve():
         raise UserError(f"-o/--out {params.out}: is the model that is exported")
     if params.out is not None and (reason := why_not_writable(params.out.parent)):

@@ -1,5 +1,5 @@
-"""Tests marked `gpu` are skipped where there is no usable CUDA device, those marked `browser` where there is no
-Chromium; they are listed by name, with their number, above pytest's closing line.
+"""Tests marked `gpu` are skipped where there is no usable CUDA device, those marked `browser` where there is
+no Chromium; they are listed by name, with their number, above pytest's closing line.
 
 `browser` is a Chromium for the whole session: `page = browser.new_page()`.
 """

@@ -62,7 +62,7 @@ def _light_form(number: int, desk: Desk, avatar: Avatar, model_path: Path, quiet
     baked = bake(
         avatar,
         fitted_frames(avatar.motion),
-        round(1e6 * SIZES.max_megabytes),
+        SIZES.max_bytes,
         SIZES.max_yaw,
         quiet,
         watch,

@@ -24,10 +24,9 @@ export async function readAvatar(buffer) {
   }
   const { tensor, has, metadata } = readTensors(buffer);
   if (!metadata.light) throw new Error('not the light form of an avatar: make it by python export.py');
-  const position = tensor('neutral.xyz');
   const step = tensor('neutral.step')[0];
   const neutral = {
-    xyz: Float32Array.from(position, (value) => value * step), // [N, 3]
+    xyz: new Float32Array(tensor('neutral.xyz')).map((value) => value * step), // [N, 3]
     rotation: tensor('neutral.rotation'), // [N, 4]
     log_scale: tensor('neutral.log_scale'), // [N, 3]
     opacity_logit: tensor('neutral.opacity_logit'), // [N]
@@ -91,7 +90,7 @@ function readTensors(buffer) {
     const count = (end - begin) / ELEMENT[dtype];
     if (dtype === 'F32') return new Float32Array(part);
     if (dtype === 'I16') return new Int16Array(part);
-    if (dtype === 'F16') return Float32Array.from(new Uint16Array(part, 0, count), fromHalf);
+    if (dtype === 'F16') return new Float32Array(new Uint16Array(part, 0, count)).map(fromHalf);
     return new Uint8Array(part);
   };
   return { tensor, has: (name) => name in header, metadata: JSON.parse(header.__metadata__.metadata) };

@@ -3,9 +3,9 @@
 //
 //     attribute = neutral + sum_k (weights[k] . features(expression)) * steps[k] * values[k]
 
-// World units: components that move no splat farther than this are left out of the depths. It is a hundredth of
-// the width of a usual splat, and leaves four of five components out.
-export const DEPTH_TOLERANCE = 4e-4;
+// World units, a quarter of a pixel: what a component moves a splat by less is left out of the depths. Nine of ten
+// numbers are less; the order of splats stays what it is but for such as nearly touch.
+export const DEPTH_TOLERANCE = 5e-4;
 const LARGEST = 127;
 
 // [E] -> [2E]: the coefficients, and the same held within the clip's range, as differences from neutral.
@@ -30,26 +30,58 @@ export function componentWeights(basis, signal, out = new Float32Array(basis.ste
   return out;
 }
 
-// Camera z of every splat [N], without what `tolerance` leaves out.
-export function depthsOf(avatar, weights, worldToCamera, out, tolerance = DEPTH_TOLERANCE) {
-  const [x, y, z, offset] = worldToCamera.slice(8, 12);
-  const { neutral: { xyz }, bases: { xyz: { values } }, numSplats: count } = avatar;
-  for (let n = 0; n < count; n++) {
-    out[n] = x * xyz[3 * n] + y * xyz[3 * n + 1] + z * xyz[3 * n + 2] + offset;
+// The places' basis once more, for depths alone: of every component the splats that it moves, those that move most
+// first, and how many move by at least 0, 1 ... 127 steps.
+export function sortedByReach({ values, steps }, count) {
+  const components = Array.from(steps, (_, k) => sortedComponent(values, 3 * k * count, count));
+  const total = components.reduce((sum, each) => sum + each.splats.length, 0);
+  const all = { splats: new Uint32Array(total), x: new Int8Array(total), y: new Int8Array(total), z: new Int8Array(total) };
+  let start = 0;
+  const starts = components.map(({ splats }) => (start += splats.length) - splats.length);
+  components.forEach(({ splats }, k) => {
+    const first = 3 * k * count;
+    all.splats.set(splats, starts[k]);
+    splats.forEach((n, i) => {
+      all.x[starts[k] + i] = values[first + n];
+      all.y[starts[k] + i] = values[first + count + n];
+      all.z[starts[k] + i] = values[first + 2 * count + n];
+    });
+  });
+  return { ...all, starts, reaching: components.map((each) => each.reaching) };
+}
+
+function sortedComponent(values, start, count) {
+  const reach = new Uint8Array(count);
+  const reaching = new Uint32Array(LARGEST + 2);
+  for (let n = 0, i = start; n < count; n++, i++) {
+    // -128 counts as 127.
+    reach[n] = Math.min(LARGEST, Math.max(Math.abs(values[i]), Math.abs(values[i + count]), Math.abs(values[i + 2 * count])));
+    reaching[reach[n]]++;
   }
+  for (let level = LARGEST; level >= 0; level--) reaching[level] += reaching[level + 1];
+  const splats = new Uint32Array(reaching[1]);
+  const next = reaching.slice(1);
+  for (let n = 0; n < count; n++) if (reach[n]) splats[next[reach[n]]++] = n;
+  return { splats, reaching };
+}
+
+// Camera z of every splat [N]; `moves` is what sortedByReach made.
+export function depthsOf(avatar, moves, weights, worldToCamera, out, tolerance = DEPTH_TOLERANCE) {
+  const [x, y, z, offset] = worldToCamera.slice(8, 12);
+  const { neutral: { xyz }, numSplats: count } = avatar;
+  for (let n = 0, i = 0; n < count; n++, i += 3) out[n] = x * xyz[i] + y * xyz[i + 1] + z * xyz[i + 2] + offset;
   for (let k = 0; k < weights.length; k++) {
     const weight = weights[k];
-    if (Math.abs(weight) * LARGEST < tolerance) continue;
-    addComponent(out, values, 3 * k * count, count, weight * x, weight * y, weight * z);
+    const level = Math.max(1, Math.ceil(tolerance / Math.abs(weight)));
+    if (!(level <= LARGEST)) continue;
+    addComponent(out, moves, moves.starts[k], moves.starts[k] + moves.reaching[k][level], weight * x, weight * y, weight * z);
   }
   return out;
 }
 
 // On its own, so that the compiler sees one hot loop.
-function addComponent(out, values, start, count, x, y, z) {
-  for (let n = 0, i = start, j = start + count, k = start + 2 * count; n < count; n++) {
-    out[n] += x * values[i + n] + y * values[j + n] + z * values[k + n];
-  }
+function addComponent(out, { splats, x: xs, y: ys, z: zs }, start, end, x, y, z) {
+  for (let i = start; i < end; i++) out[splats[i]] += x * xs[i] + y * ys[i] + z * zs[i];
 }
 
 function clamp(value, low, high) {

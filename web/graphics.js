@@ -32,15 +32,25 @@ export function texture(gl, kind, format, width, height, layers = 0) {
   return made;
 }
 
-// Layers [L][channels, N] as they lie in a file, one after the other, to a texture array of width x height.
-export function layeredTexture(gl, { width, height, channels, count, layers, format, external, type, ArrayType }, at) {
+// Bytes or floats [L, C, N] (N numbers of a channel, one after the other) to a texture array of `width` columns;
+// where there are no layers, one that nobody looks at.
+export function layeredTexture(gl, source, channels, count, width) {
+  const isByte = source instanceof Int8Array;
+  const [format, external] = isByte
+    ? { 1: [gl.R8I, gl.RED_INTEGER], 3: [gl.RGB8I, gl.RGB_INTEGER], 4: [gl.RGBA8I, gl.RGBA_INTEGER] }[channels]
+    : { 3: [gl.RGB32F, gl.RGB], 4: [gl.RGBA32F, gl.RGBA] }[channels];
+  const layers = source.length / (channels * count);
+  const most = gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS);
+  if (layers > most) throw new Error(`${layers} components of a kind; this device can do ${most}`);
+  const height = Math.ceil(count / width);
   const made = texture(gl, gl.TEXTURE_2D_ARRAY, format, width, height, Math.max(1, layers));
   gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-  const texels = new ArrayType(width * height * channels);
-  for (let layer = 0; layer < layers; layer++) {
+  const texels = new source.constructor(width * height * channels);
+  for (let layer = 0, i = 0; layer < layers; layer++) {
     for (let channel = 0; channel < channels; channel++) {
-      for (let n = 0, i = channel; n < count; n++, i += channels) texels[i] = at(layer, channel, n);
+      for (let n = 0, j = channel; n < count; n++, j += channels) texels[j] = source[i++];
     }
+    const type = isByte ? gl.BYTE : gl.FLOAT;
     gl.texSubImage3D(gl.TEXTURE_2D_ARRAY, 0, 0, 0, layer, width, height, 1, external, type, texels);
   }
   return made;

@@ -9,7 +9,7 @@
 // renderer has a canvas and a context of its own, so that a page may have several.
 
 import { ATTRIBUTES } from './avatar_data.js';
-import { componentWeights, depthsOf, features } from './blending.js';
+import { componentWeights, depthsOf, features, sortedByReach } from './blending.js';
 import { bindTextures, layeredTexture, linked, target, texture } from './graphics.js';
 import { BLENDING, COVERING, MODES, PROJECTING, SHOWING, SPLATTING } from './shaders.js';
 import { DepthSorter } from './sorting.js';
@@ -29,6 +29,7 @@ export class SplatRenderer {
     Object.assign(this, { canvas, avatar, gl });
     this.signal = new Float32Array(2 * avatar.names.length);
     this.weights = Object.keys(ATTRIBUTES).map((name) => new Float32Array(avatar.bases[name].steps.length));
+    this.moves = sortedByReach(avatar.bases.xyz, avatar.numSplats);
     this.depths = new Float32Array(avatar.numSplats);
     this.sorter = new DepthSorter(avatar.numSplats);
     this.timings = { blend: 0, sort: 0, submit: 0 };
@@ -49,7 +50,7 @@ export class SplatRenderer {
     const begun = performance.now();
     features(this.avatar, expression, this.signal);
     Object.keys(ATTRIBUTES).forEach((name, i) => componentWeights(this.avatar.bases[name], this.signal, this.weights[i]));
-    depthsOf(this.avatar, this.weights[0], camera.worldToCamera, this.depths);
+    depthsOf(this.avatar, this.moves, this.weights[0], camera.worldToCamera, this.depths);
     const blended = performance.now();
     const order = this.sorter.sort(this.depths, camera.near ?? NEAR);
     const sorted = performance.now();
@@ -87,8 +88,9 @@ export class SplatRenderer {
     this.pictureSize = null;
 
     const rows = Math.ceil(avatar.numSplats / COLUMNS);
-    this.shape = { width: COLUMNS, height: rows, count: avatar.numSplats };
-    this.bases = Object.keys(ATTRIBUTES).map((name) => this.basisTexture(name));
+    this.blendSize = [COLUMNS, rows];
+    this.bases = Object.entries(ATTRIBUTES).map(([name, channels]) => (
+      layeredTexture(gl, avatar.bases[name].values, channels, avatar.numSplats, COLUMNS)));
     this.rest = this.restTexture();
     this.harmonics = this.harmonicsTexture();
     this.mostActive = Math.max(1, ...this.weights.map((each) => each.length));
@@ -107,34 +109,31 @@ export class SplatRenderer {
     gl.bindVertexArray(null);
   }
 
-  basisTexture(name) {
-    const { gl, shape: { count } } = this;
-    const { values, steps } = this.avatar.bases[name];
-    const channels = ATTRIBUTES[name];
-    const format = { 1: gl.R8I, 3: gl.RGB8I, 4: gl.RGBA8I }[channels];
-    const external = { 1: gl.RED_INTEGER, 3: gl.RGB_INTEGER, 4: gl.RGBA_INTEGER }[channels];
-    const most = gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS);
-    if (steps.length > most) throw new Error(`${name}: ${steps.length} components; this device can do ${most}`);
-    const made = { channels, layers: steps.length, format, external, type: gl.BYTE, ArrayType: Int8Array };
-    return layeredTexture(gl, { ...this.shape, ...made }, (k, c, n) => values[(k * channels + c) * count + n]);
-  }
-
+  // Places and opacities, rotations, log-scales, colours at rest: four layers of four channels.
   restTexture() {
-    const { gl, avatar: { neutral, numBases } } = this;
-    const parts = [
-      (c, n) => (c < 3 ? neutral.xyz[3 * n + c] : neutral.opacity_logit[n]),
-      (c, n) => neutral.rotation[4 * n + c],
-      (c, n) => (c < 3 ? neutral.log_scale[3 * n + c] : 0),
-      (c, n) => (c < 3 ? neutral.sh[3 * numBases * n + c] : 0),
-    ];
-    const made = { channels: 4, layers: 4, format: gl.RGBA32F, external: gl.RGBA, type: gl.FLOAT, ArrayType: Float32Array };
-    return layeredTexture(gl, { ...this.shape, ...made }, (layer, c, n) => parts[layer](c, n));
+    const { gl, avatar: { neutral, numBases, numSplats: count } } = this;
+    const source = new Float32Array(16 * count);
+    for (let n = 0; n < count; n++) {
+      for (let c = 0; c < 4; c++) {
+        source[c * count + n] = c < 3 ? neutral.xyz[3 * n + c] : neutral.opacity_logit[n];
+        source[(4 + c) * count + n] = neutral.rotation[4 * n + c];
+        if (c === 3) continue;
+        source[(8 + c) * count + n] = neutral.log_scale[3 * n + c];
+        source[(12 + c) * count + n] = neutral.sh[3 * numBases * n + c];
+      }
+    }
+    return layeredTexture(gl, source, 4, count, COLUMNS);
   }
 
+  // What colours have beyond their DC: a layer for each base.
   harmonicsTexture() {
-    const { gl, avatar: { neutral: { sh }, numBases } } = this;
-    const made = { channels: 3, layers: numBases - 1, format: gl.RGB32F, external: gl.RGB, type: gl.FLOAT, ArrayType: Float32Array };
-    return layeredTexture(gl, { ...this.shape, ...made }, (layer, c, n) => sh[3 * (numBases * n + layer + 1) + c]);
+    const { gl, avatar: { neutral: { sh }, numBases, numSplats: count } } = this;
+    const source = new Float32Array(3 * (numBases - 1) * count);
+    for (let i = 0; i < source.length; i++) {
+      const [row, n] = [Math.floor(i / count) + 3, i % count];
+      source[i] = sh[3 * numBases * n + row];
+    }
+    return layeredTexture(gl, source, 3, count, COLUMNS);
   }
 
   resize(width, height) {
@@ -163,7 +162,7 @@ export class SplatRenderer {
     gl.bindTexture(gl.TEXTURE_2D, this.active);
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, mostActive, weights.length, gl.RG, gl.FLOAT, components);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.blendTarget);
-    gl.viewport(0, 0, this.shape.width, this.shape.height);
+    gl.viewport(0, 0, ...this.blendSize);
     gl.disable(gl.BLEND);
     gl.useProgram(this.blending.program);
     gl.uniform1iv(this.blending.at.counts, counts);

@@ -21,13 +21,13 @@ def read_data_set(root: Path, default_rate: float) -> DrivingSequence:
         source=root,
         names=clip.expression_names,
         coefficients=np.stack([frame.expression for frame in clip.frames]),
-        rate=_rate(root / TRANSFORMS) or default_rate,
+        rate=frame_rate_of(root / TRANSFORMS) or default_rate,
         rotations=np.stack([frame.camera_to_world[:3, :3].T for frame in clip.frames]),
         pictures=tuple(frame.image_path for frame in clip.frames),
     )
 
 
-def _rate(path: Path) -> float | None:
+def frame_rate_of(path: Path) -> float | None:
     """Frames per second: the median step of `time` (seconds) in order; frames that were left out are none."""
     entries = read_json(path)["frames"]
     times = [entry.get("time") for entry in sorted(entries, key=lambda entry: entry["img_id"])]

@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws what render.py draws, and moves when it is dragged or a slider moves."""
+"""The page in a real browser: it draws what render.py draws, moves when dragged and when a slider moves."""
 
 import base64
 import io
