@@ -1,6 +1,8 @@
 // The sliders of the expression. Values are kept by name, so that avatars with other coefficients share them.
 
 const RANDOM_TOGETHER = 6;
+// The others wait for a click; '' is of avatars with few coefficients.
+const OPEN_GROUPS = ['', 'jaw', 'mouth'];
 
 // Of all avatars: each name once, with its rest and its range in the training data (of the first that has it).
 export function coefficientsOf(descriptions) {
@@ -64,7 +66,8 @@ export class ExpressionPanel {
 
   addGroup(name) {
     const group = this.container.appendChild(document.createElement('details'));
-    group.open = ['', 'jaw', 'mouth'].includes(name);
+    group.dataset.name = name;
+    group.open = OPEN_GROUPS.includes(name);
     const title = group.appendChild(document.createElement('summary'));
     title.textContent = name || 'coefficients';
     return group;
@@ -110,7 +113,7 @@ export class ExpressionPanel {
         found += !row.hidden;
       }
       group.hidden = !found;
-      if (text) group.open = true;
+      group.open = text ? true : OPEN_GROUPS.includes(group.dataset.name);
     }
   }
 }

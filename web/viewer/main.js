@@ -13,9 +13,12 @@ import { Quality, Speed } from './quality.js';
 
 // After so long without a change the view rests: it is drawn once more, at full size.
 const REST_MS = 220;
-// Of the longer side of a clip's frame, what may be cut off so that the head fills a pane.
-const CROP = 0.06;
-const LARGEST_PICTURE = 1024;
+// Of the longer side of a clip's frame, what may be cut off so that the head fills a pane: shoulders rather than
+// hair.
+const CROP_SIDES = 0.3;
+const CROP_HEIGHT = 0.05;
+// What the server draws at most, see messages.py.
+const LARGEST_PICTURE = 2048;
 // Seconds that a picture may take while something moves.
 const BROWSER_SECONDS = 1 / 30;
 const SERVER_SECONDS = 1 / 9;
@@ -162,7 +165,9 @@ class Viewer {
     const full = share * Math.min(globalThis.devicePixelRatio || 1, 2);
     const scale = Math.min(full, largest / Math.max(size.width, size.height));
     const [width, height] = [size.width, size.height].map((side) => Math.max(16, Math.round(side * scale)));
-    return fitted(orbited(this.camera, this.orbit.state), width, height, CROP);
+    const isNarrow = width / height < this.camera.width / this.camera.height;
+    const crop = isNarrow ? CROP_SIDES : CROP_HEIGHT;
+    return fitted(orbited(this.camera, this.orbit.state), width, height, crop);
   }
 
   async loadLight({ avatar, url }) {
