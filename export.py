@@ -91,7 +91,9 @@ def written(params: ExportParams, light: Avatar, path: Path) -> str:
     if not params.web:
         save_avatar(light, path)
         return f"{path}: {path.stat().st_size / 1e6:.2f} MB"
-    page = web_page(light, params.model_path.stem, clip_rate(source_path_of(params.model_path)))
+    page = web_page(
+        light, params.model_path.stem.removesuffix("_light"), clip_rate(source_path_of(params.model_path))
+    )
     size = len(page.encode())
     if size > params.max_bytes:
         raise UserError(f"--max_megabytes: the page of this light form has {size / 1e6:.2f}")

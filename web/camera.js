@@ -5,17 +5,22 @@
 
 const NEAR = 0.2;
 
-// The camera seen on a canvas of another shape: its picture fills `width` x `height`, and at most `crop` of its
-// longer side is cut off; the middle stays the middle.
+// Of what is cut off a picture's height, so much is cut above: hats matter more than ties.
+const CUT_ABOVE = 0.25;
+
+// The camera seen on a canvas of another shape: its picture fills `width` x `height`, and at most a share `crop`
+// of it is cut off for that.
 export function fitted(camera, width, height, crop = 0) {
   const [least, most] = [width / camera.width, height / camera.height].sort((a, b) => a - b);
   const scale = Math.min(most, least / (1 - crop));
+  const [roomX, roomY] = [width - camera.width * scale, height - camera.height * scale];
   return {
     ...camera,
     fx: camera.fx * scale,
     fy: camera.fy * scale,
-    cx: width / 2 + (camera.cx - camera.width / 2) * scale,
-    cy: height / 2 + (camera.cy - camera.height / 2) * scale,
+    cx: camera.cx * scale + roomX / 2,
+    // Where there is room, it is above: persons go on downwards.
+    cy: camera.cy * scale + (roomY < 0 ? CUT_ABOVE : 1) * roomY,
     width,
     height,
   };

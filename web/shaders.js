@@ -72,10 +72,14 @@ uniform mat4x3 pose; // world to camera
 uniform vec4 intrinsics; // fx fy cx cy
 uniform vec2 size;
 uniform vec3 depths; // near plane, least and most of the splats
-out vec2 corner; // in standard deviations
+// A splat in its own axes, in standard deviations: dot products of (pixel - mean).
+flat out vec2 mean;
+flat out vec4 axes;
 flat out vec4 colorAndOpacity;
 
 const float DILATION = 0.3, FRUSTUM_MARGIN = 0.3, ALPHA_MIN = 1.0 / 255.0;
+// Pixels: corners of triangles are rounded to a sixteenth at worst, which is why the fragments do not interpolate.
+const float SNAPPED = 0.1;
 // Of an ellipsoid, in standard deviations; of fainter ones nothing is shown.
 const float ELLIPSOID = 1.5, FAINTEST = 0.1;
 
@@ -109,7 +113,7 @@ void main() {
 
   vec2 focal = intrinsics.xy, middle = intrinsics.zw;
   vec2 slope = seen.xy / seen.z;
-  vec2 mean = focal * slope + middle;
+  mean = focal * slope + middle;
   // The affine approximation of the projection, at most a little outside of the picture.
   vec2 margin = FRUSTUM_MARGIN * size / (2.0 * focal);
   slope = clamp(slope, -middle / focal - margin, (size - middle) / focal + margin);
@@ -125,9 +129,11 @@ void main() {
   float smallest = max((xx * yy - xy * xy) / largest, DILATION);
   vec2 axis = spread < 1e-6 * largest ? vec2(1, 0)
     : half_ > 0.0 ? normalize(vec2(spread + half_, xy)) : normalize(vec2(xy, spread - half_));
-  float reach = mode == 3 ? ELLIPSOID : sqrt(2.0 * log(opacity / ALPHA_MIN)) + 1e-3;
-  corner = reach * (vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0);
-  vec2 pixel = mean + corner.x * sqrt(largest) * axis + corner.y * sqrt(smallest) * vec2(-axis.y, axis.x);
+  float reach = mode == 3 ? ELLIPSOID : sqrt(2.0 * log(opacity / ALPHA_MIN));
+  vec2 other = vec2(-axis.y, axis.x), deviation = sqrt(vec2(largest, smallest));
+  axes = vec4(axis / deviation.x, other / deviation.y);
+  vec2 corner = (vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0) * (reach * deviation + SNAPPED);
+  vec2 pixel = mean + corner.x * axis + corner.y * other;
   gl_Position = vec4(2.0 * pixel / size - 1.0, 0, 1);
   // Row 0 of a picture is its top.
   gl_Position.y = -gl_Position.y;
@@ -141,15 +147,19 @@ void main() {
 
 // Premultiplied, to be blended over what lies behind.
 export const SPLATTING = `${HEAD}
-in vec2 corner;
+flat in vec2 mean;
+flat in vec4 axes;
 flat in vec4 colorAndOpacity;
 uniform int mode;
+uniform vec2 size;
 out vec4 drawn;
 
 const float ALPHA_MIN = 1.0 / 255.0, ALPHA_MAX = 0.99, ELLIPSOID = 1.5;
 
 void main() {
-  float distance = dot(corner, corner);
+  vec2 away = vec2(gl_FragCoord.x, size.y - gl_FragCoord.y) - mean;
+  vec2 unit = vec2(dot(away, axes.xy), dot(away, axes.zw));
+  float distance = dot(unit, unit);
   if (mode == 3) {
     float height = 1.0 - distance / (ELLIPSOID * ELLIPSOID);
     if (height < 0.0) discard;

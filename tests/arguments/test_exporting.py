@@ -10,6 +10,7 @@ from utils.errors import UserError
         ([], "-m/--model_path: missing"),
         (["-m", "nowhere"], "-m/--model_path nowhere: no such file or folder"),
         (["-m", "{here}", "-o", "x.ply"], "-o/--out x.ply: expected a name that ends in .safetensors"),
+        (["-m", "{here}", "-o", "x.safetensors", "--web"], "expected a name that ends in .html with --web"),
         (["-m", "{here}/a.safetensors", "-o", "{here}/a.safetensors"], "is the model that is exported"),
         (["-m", "{here}", "-o", "{here}/a.safetensors/b.safetensors"], "is a file; expected a folder"),
         (["-m", "{here}", "--max_megabytes", "0"], "--max_megabytes 0.0: must be at least 0.1"),

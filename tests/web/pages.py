@@ -1,6 +1,7 @@
 """Modules of web/ on a page in a browser, and pictures of what they draw."""
 
 import base64
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ ORIGIN = "http://avatar.test"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 
 
+@contextlib.contextmanager
 def open_modules(browser, files: dict[str, bytes] | None = None):
     """A page that can `import('/renderer.js')`, and fetch `files` by name; served without a network."""
     page = browser.new_page()
@@ -27,7 +29,8 @@ def open_modules(browser, files: dict[str, bytes] | None = None):
 
     page.route(f"{ORIGIN}/**", answer)
     page.goto(f"{ORIGIN}/")
-    return page
+    yield page
+    page.close()
 
 
 def as_json(camera: Camera) -> dict:

@@ -13,7 +13,8 @@ export class Panel {
     Object.assign(this, { api, stage, player, avatar: player.avatar, device: null });
     element('title').textContent = this.avatar.title;
     this.sliders = this.avatar.names.map((name, place) => this.slider(name, place));
-    element('sliders').append(...this.sliders.map(({ row }) => row));
+    // What begins with a line, as MediaPipe's _neutral, moves nothing.
+    element('sliders').append(...this.sliders.filter(({ name }) => !name.startsWith('_')).map(({ row }) => row));
     element('search').addEventListener('input', ({ target }) => this.search(target.value));
     element('neutral').addEventListener('click', () => this.useSource(null, () => api.neutral()));
     element('random').addEventListener('click', () => this.useSource(null, () => this.random()));
@@ -42,7 +43,8 @@ export class Panel {
     input.setAttribute('aria-label', name);
     text.textContent = name;
     value.title = 'Click to let it go';
-    row.append(text, value, input);
+    text.title = name;
+    row.append(text, input, value);
     input.addEventListener('input', () => this.api.set({ [name]: Number(input.value) }));
     value.addEventListener('click', (event) => {
       event.preventDefault();
@@ -64,9 +66,17 @@ export class Panel {
       input.value = expression[place];
       input.style.setProperty('--filled', `${(100 * (input.value - input.min)) / (input.max - input.min)}%`);
     });
+    // Whoever asked for something else, a device that nobody follows is let go.
+    if (this.device && !this.player.live) {
+      this.device.stop();
+      this.device = null;
+    }
     const source = this.device?.source ?? (this.player.isPlaying ? (this.player.sequence === this.player.clip ? 'clip' : 'file') : null);
     for (const button of element('sources').children) {
       button.setAttribute('aria-pressed', String(button.dataset.source === source));
+    }
+    for (const [id, value] of [['background', this.stage.backgroundName], ['mode', this.stage.mode]]) {
+      if (element(id).value !== value) element(id).value = value;
     }
     const now = performance.now();
     if (!element('stats').hidden && now - (this.statsShown ?? 0) > STATS_EVERY) {
