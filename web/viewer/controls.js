@@ -57,6 +57,13 @@ export class Controls {
     this.mark();
   }
 
+  // A browser without a graphics card can be slower than the server; what the user has chosen stays.
+  giveUpBrowser() {
+    if (this.chosenByUser || this.drawing !== 'browser') return;
+    this.choose({ drawing: 'server' });
+    notify('this browser draws slowly, perhaps without a graphics card: the server draws now');
+  }
+
   wireClip(avatars) {
     const { playback } = this.viewer;
     const movers = avatars.filter(({ motion }) => motion.length);

@@ -115,6 +115,7 @@ class Viewer {
       const now = performance.now();
       this.quality.browser.observe((now - begun) / 1000);
       this.speed.count(now);
+      if (this.quality.browser.isHopeless) this.controls.giveUpBrowser();
     });
   }
 

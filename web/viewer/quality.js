@@ -2,14 +2,21 @@
 // pictures took.
 
 const LEAST = 0.25;
+// So many pictures in a row that took ten times what they may, at the smallest size, are no accident.
+const HOPELESS = 5;
 
 export class Quality {
   // seconds: what a picture may take.
   constructor(seconds) {
-    Object.assign(this, { seconds, share: 0.6 });
+    Object.assign(this, { seconds, share: 0.6, failures: 0 });
+  }
+
+  get isHopeless() {
+    return this.failures >= HOPELESS;
   }
 
   observe(seconds) {
+    this.failures = this.share === LEAST && seconds > 10 * this.seconds ? this.failures + 1 : 0;
     // Time goes by the number of pixels; halfway there, since single pictures say little.
     const wanted = this.share * Math.sqrt(this.seconds / Math.max(seconds, 1e-3));
     this.share = Math.min(1, Math.max(LEAST, 0.5 * (this.share + wanted)));
