@@ -31,7 +31,7 @@ class Viewer {
     this.panes = [];
     this.quality = { browser: new Quality(BROWSER_SECONDS), server: new Quality(SERVER_SECONDS) };
     this.speed = new Speed();
-    Object.assign(this, { changedAt: 0, dirty: false, isFinal: false, pending: null, number: 0 });
+    Object.assign(this, { changedAt: 0, drawnAt: 0, dirty: false, isFinal: false, pending: null, number: 0 });
     this.connection.on('welcome', (message) => this.welcome(message));
     this.connection.on('picture', (picture) => this.receive(picture));
     this.connection.on('light', (message) => this.loadLight(message));
@@ -82,8 +82,13 @@ class Viewer {
     this.playback.tick(now);
     this.filming.tick(now);
     if (this.dirty) this.draw(false);
-    else if (!this.isFinal && now - this.changedAt > REST_MS) this.draw(true);
+    else if (!this.isFinal && !this.isMoving && now - Math.max(this.changedAt, this.drawnAt) > REST_MS) this.draw(true);
     this.controls.tick(now, this.speed.perSecond(now));
+  }
+
+  // Somebody drags, or the clip plays: where a picture takes long, that is no rest.
+  get isMoving() {
+    return this.playback.playing || this.orbit.pointers.size > 0;
   }
 
   // Whether every avatar can be drawn here, in this mode.
@@ -113,6 +118,7 @@ class Viewer {
     // The card works on while the script is done already: what counts is when the next frame comes.
     requestAnimationFrame(() => {
       const now = performance.now();
+      this.drawnAt = now;
       this.quality.browser.observe((now - begun) / 1000);
       this.speed.count(now);
       if (this.quality.browser.isHopeless) this.controls.giveUpBrowser();
