@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from scene.avatar import Avatar
     from scene.light_head import LightHead
 
-# Of the clip's motion: for the fit, and others to score it.
-MOST_FITTED, MOST_SCORED = 64, 24
+# Of the clip's motion, to score the fit.
+MOST_SCORED = 24
 # Aim: what may be lost, dB.
 MOST_LOST = 0.3
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     prepare_environment()
     from dataclasses import replace
 
-    from rendering.baking import bake, check_bakeable
+    from rendering.baking import bake, check_bakeable, fitted_frames
     from rendering.light_scores import agreement
     from rendering.web_page import room_for_avatar
     from scene import load_avatar
@@ -51,9 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     check_bakeable(avatar)
     max_bytes = room_for_avatar(params.max_bytes) if params.web else params.max_bytes
-    # Every other frame is fitted, those between are for the score.
-    even, odd = avatar.motion[::2], avatar.motion[1::2]
-    fitted = even[evenly_spread(len(even), MOST_FITTED)]
+    fitted, odd = fitted_frames(avatar.motion), avatar.motion[1::2]
     others = odd[evenly_spread(len(odd), MOST_SCORED)] if len(odd) else fitted
     baked = bake(avatar, fitted, max_bytes, params.max_yaw, params.quiet)
     file = written(params, replace(avatar, head=baked.head), path)
@@ -74,11 +72,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def default_path(params: ExportParams, iteration: int) -> Path:
     """Where the light form or the page lies: in the run's folder, or beside a file."""
-    suffix, model_path = ".html" if params.web else ".safetensors", params.model_path
-    if model_path.suffix != ".safetensors":
-        return model_path / "light" / f"iteration_{iteration}{suffix}"
-    name = model_path.stem.removesuffix("_light") if params.web else f"{model_path.stem}_light"
-    return model_path.with_name(f"{name}{suffix}")
+    from scene.avatar import light_path
+
+    path, model_path = light_path(params.model_path, iteration), params.model_path
+    if not params.web:
+        return path
+    is_file = model_path.suffix == ".safetensors"
+    return path.with_name(f"{model_path.stem.removesuffix('_light') if is_file else path.stem}.html")
 
 
 def written(params: ExportParams, light: Avatar, path: Path) -> str:

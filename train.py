@@ -48,6 +48,7 @@ def train(session: Session) -> None:
         result = session.step(view, state.densifier.observes(iteration))
         state.after_step_(iteration)
         session.report(result, view.truth)
+        session.show()
 
         if session.interruption.is_set() or iteration == schedule.iterations:
             break

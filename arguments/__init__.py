@@ -17,6 +17,7 @@ from arguments.params import (
 from arguments.preparation import PreparationParams, parse_prepare_args
 from arguments.schedule import on_scaffold, rescale_schedule
 from arguments.scoring import ScoringParams, parse_metrics_args
+from arguments.viewing import ViewingParams, parse_viewer_args
 
 __all__ = [
     "CONFIG_NAME",
@@ -32,6 +33,7 @@ __all__ = [
     "ScoringParams",
     "StartParams",
     "TrainConfig",
+    "ViewingParams",
     "load_config",
     "on_scaffold",
     "parse_export_args",
@@ -39,6 +41,7 @@ __all__ = [
     "parse_prepare_args",
     "parse_render_args",
     "parse_train_args",
+    "parse_viewer_args",
     "rescale_schedule",
     "save_config",
     "stored_config",

@@ -138,6 +138,7 @@ def _resumed_config(given: dict[str, Any]) -> TrainConfig:
                 f"--{name} {given[name]}: the run to --resume has {before[name]}, which cannot change"
             )
     transient = {"resume": False, "overwrite": False, "start_checkpoint": None, "max_minutes": 0.0}
+    transient |= {"viewer": False, "viewer_port": None}
     config = replace_options(stored, {**transient, **_with_implied_eval(given)})
     return replace(config, given=(stored.given - set(transient)) | set(given))
 
@@ -245,7 +246,8 @@ def _add_flag(section, option: Field, is_inherited: bool, takes_value: bool) -> 
 
 
 class _List(argparse.Action):
-    """Values with blanks or, numbers only, commas between them; iteration numbers are sorted."""
+    """Values with blanks or, numbers only, commas between them; iteration numbers are sorted. Paths of a flag
+    that is given again are added."""
 
     def __init__(self, *args, convert, **kwargs):
         super().__init__(*args, **kwargs)
@@ -258,6 +260,8 @@ class _List(argparse.Action):
             items = [self._convert(value) for value in values]
         except argparse.ArgumentTypeError as error:
             raise argparse.ArgumentError(self, str(error)) from None
+        if self._convert is _path:
+            items = [*getattr(namespace, self.dest, ()), *items]
         setattr(namespace, self.dest, tuple(sorted(set(items)) if self._convert is _integer else items))
 
 

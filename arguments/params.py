@@ -68,6 +68,17 @@ def device_option():
     return option("auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)")
 
 
+def port_option():
+    """Where a page is served."""
+    return option(
+        None,
+        "port of the viewer's page; one that is named must be free",
+        low=0,
+        high=65535,
+        shown="8080, or the next free one",
+    )
+
+
 @dataclass(frozen=True)
 class ModelParams:
     """Data and model: what is learned from what."""
@@ -375,6 +386,10 @@ class RunParams:
     cuda_graph: bool = option(
         True, "record the training step as a CUDA graph and replay it, where that is possible"
     )
+    viewer: bool = option(
+        False, "serve a page that shows the head while it grows, to this machine only; it can pause the run"
+    )
+    viewer_port: int | None = port_option()
     quiet: bool = option(False, "print errors and the final result only")
     detect_anomaly: bool = option(False, "let autograd name the operation that made a NaN (slow)")
 

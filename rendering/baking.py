@@ -25,8 +25,11 @@ from scene.light_head import Basis, LightHead, Neutral, Torso, features
 from scene.torso import leave_torso
 from scene.views import Drive
 from utils.errors import UserError
-from utils.progress import track
+from utils.progress import Watch, track
+from utils.sampling import evenly_spread
 
+# Of the clip's motion.
+MOST_FITTED = 64
 RIDGE = 1e-3
 # Splats are looked for in pictures of this width.
 WIDTH_OF_LOOKS = 256
@@ -66,13 +69,26 @@ def check_bakeable(avatar: Avatar) -> None:
         raise UserError("the avatar brings no motion of its clip; train it again with this version")
 
 
+def fitted_frames(motion: Tensor) -> Tensor:
+    """Of a motion [F, E] every other frame, not too many: those between are for a score."""
+    even = motion[::2]
+    return even[evenly_spread(len(even), MOST_FITTED)]
+
+
 def ranges_of(avatar: Avatar) -> Tensor:
     """Least and most of each coefficient in the clip: [2, E]."""
     signal_range = avatar.head.known_signals[:, : len(avatar.neutral_expression)]
     return signal_range / avatar.head.architecture.expression_gain
 
 
-def look(avatar: Avatar, drives: list[Drive], torso: Torso, max_yaw: float, quiet: bool = True) -> Looks:
+def look(
+    avatar: Avatar,
+    drives: list[Drive],
+    torso: Torso,
+    max_yaw: float,
+    quiet: bool = True,
+    watch: Watch | None = None,
+) -> Looks:
     """Evaluate the full head in each drive, seen from where its pose was filmed, else from another place of a
     swing."""
     camera = avatar.camera
@@ -81,7 +97,8 @@ def look(avatar: Avatar, drives: list[Drive], torso: Torso, max_yaw: float, quie
     path = swing_path(small, len(drives), max_yaw)
     order = [round(i * 0.618034 * len(path)) % len(path) for i in range(len(path))]
     seen, shown, neutral = [], None, None
-    for index, drive in enumerate(track(drives, len(drives), "looking", quiet=quiet)):
+    tracked = track(drives, len(drives), "looking", quiet=quiet, watch=watch)
+    for index, drive in enumerate(tracked):
         with torch.no_grad():
             splats = avatar.head(camera, drive)
         neutral, viewer, before = neutral or splats, path[order[index]], splats
@@ -174,15 +191,23 @@ def torso_of(head: GaussianHead) -> Torso:
 
 
 @torch.no_grad()
-def bake(avatar: Avatar, motion: Tensor, max_bytes: int, max_yaw: float, quiet: bool = True) -> Baked:
+def bake(
+    avatar: Avatar,
+    motion: Tensor,
+    max_bytes: int,
+    max_yaw: float,
+    quiet: bool = True,
+    watch: Watch | None = None,
+) -> Baked:
     """The light form of an avatar's head, fitted to frames of its clip [F, E] above all, in `max_bytes`.
 
-    Raises UserError where that is too little even for the coarsest steps.
+    `watch` hears after every part of the work how far it is. Raises UserError where that is too little even
+    for the coarsest steps.
     """
     ranges, neutral = ranges_of(avatar), avatar.neutral_expression
     torso = torso_of(avatar.head)
     chosen = probes(neutral, motion, ranges, torso)
-    looks = look(avatar, chosen.drives, torso, max_yaw, quiet)
+    looks = look(avatar, chosen.drives, torso, max_yaw, quiet, watch)
     shown = looks.shown > LEAST_SHOWN
     signals = torch.stack([features(drive, neutral, ranges, torso) for drive in chosen.drives])
     at_rest = looks.attributes[0, shown]
@@ -201,20 +226,20 @@ def bake(avatar: Avatar, motion: Tensor, max_bytes: int, max_yaw: float, quiet: 
         bases = {name: rounded(factors[name], steps[name]) for name in OFFSET_SIZES}
         return LightHead(still, bases, neutral, ranges, torso)
 
-    step = _finest_step(lambda step: packed_size(with_step(step)), max_bytes - HEADER_BYTES, quiet)
+    step = _finest_step(lambda step: packed_size(with_step(step)), max_bytes - HEADER_BYTES, quiet, watch)
     head = unpack_light_head({k: v.cpu() for k, v in pack_light_head(with_step(step)).items()})
     num_components = sum(len(basis.steps) for basis in head.bases.values())
     return Baked(head.to(neutral.device), int((~shown).sum()), step, num_components)
 
 
-def _finest_step(size_of: Callable[[float], int], max_bytes: int, quiet: bool) -> float:
+def _finest_step(size_of: Callable[[float], int], max_bytes: int, quiet: bool, watch: Watch | None) -> float:
     """The least step whose size is at most `max_bytes`, within 4 %."""
     low, high = FINEST, COARSEST
     if size_of(low) <= max_bytes:
         return low
     if (least := size_of(high)) > max_bytes:
         raise UserError(f"--max_megabytes: this avatar needs at least {(least + HEADER_BYTES) / 1e6:.2f}")
-    for _ in track(range(NUM_HALVINGS), NUM_HALVINGS, "sizing", quiet=quiet):
+    for _ in track(range(NUM_HALVINGS), NUM_HALVINGS, "sizing", quiet=quiet, watch=watch):
         middle = (low * high) ** 0.5
         low, high = (low, middle) if size_of(middle) <= max_bytes else (middle, high)
     return high

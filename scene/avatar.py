@@ -20,7 +20,7 @@ from scene.head_model import GaussianHead
 from scene.light_file import MARKER, pack_light_head, unpack_light_head
 from scene.light_head import LightHead
 from scene.scaffold_file import pack_scaffold, unpack_scaffold
-from utils.checkpoint import find_iteration, list_iterations, load_checkpoint, save_checkpoint
+from utils.checkpoint import find_iteration, iteration_path, list_iterations, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
 MODEL_FOLDER, LIGHT_FOLDER = "model", "light"
@@ -144,6 +144,13 @@ def load_light_avatar(
     if not list_iterations(folder):
         raise UserError(f"{folder}: no light form yet; make it by python export.py -m {model_path}")
     return load_avatar(find_iteration(folder, iteration), device=device)
+
+
+def light_path(model_path: Path, iteration: int) -> Path:
+    """Where the light form of an avatar lies: in the run's folder, or beside a file."""
+    if model_path.suffix == ".safetensors":
+        return model_path.with_name(f"{model_path.stem}_light.safetensors")
+    return iteration_path(model_path / LIGHT_FOLDER, iteration)
 
 
 def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | LightHead:

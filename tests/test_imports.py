@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ["train.py", "render.py", "metrics.py", "export.py", "demo.py", "prepare.py"]
+SCRIPTS = ["train.py", "render.py", "metrics.py", "export.py", "viewer.py", "demo.py", "prepare.py"]
 RASTERIZER = "submodules/diff-gaussian-rasterization/diff_gaussian_rasterization"
 SIMPLE_KNN = "submodules/simple-knn/simple_knn"
 PACKAGES = {"diff_gaussian_rasterization", "simple_knn"}
@@ -26,6 +26,10 @@ MAY_IMPORT = {
     "scene": {"arguments", "utils", *PACKAGES},
     "rendering": {"arguments", "gaussian_renderer", "scene", "utils", *PACKAGES},
     "training": {
+        *("arguments", "gaussian_renderer", "parametric_head", "rendering", "scene", "utils", "viewing"),
+        *PACKAGES,
+    },
+    "viewing": {
         *("arguments", "gaussian_renderer", "parametric_head", "rendering", "scene", "utils"),
         *PACKAGES,
     },
@@ -35,7 +39,9 @@ MAY_IMPORT = {
     RASTERIZER: set(),
     SIMPLE_KNN: set(),
 }
-SCRIPT_NAMES = {"train", "render", "metrics", "export", "demo", "prepare", "tools", "tests", "benchmarks"}
+SCRIPT_NAMES = {
+    *("train", "render", "metrics", "export", "viewer", "demo", "prepare", "tools", "tests", "benchmarks"),
+}
 OWN = SCRIPT_NAMES | {Path(folder).name for folder in MAY_IMPORT}
 REQUIRED_AS = {"cv2": "opencv-python-headless"}
 OPTIONAL = {"cuda", "onnxruntime"}  # cuda-core: the rasterizer's extras; prepare.py --matting

@@ -28,9 +28,10 @@ EXPERIMENTS = ROOT / "docs" / "experiments.md"
 MAX_README_LINES, MAX_LINE_LENGTH = 150, 120
 
 BENCHMARKS = ("benchmarks/results.py", "benchmarks/inputs.py")
-SCRIPTS = ("train.py", "render.py", "metrics.py", "export.py", "prepare.py", "demo.py", *BENCHMARKS)
+OWN = ("train.py", "render.py", "metrics.py", "export.py", "viewer.py", "prepare.py", "demo.py")
+SCRIPTS = (*OWN, *BENCHMARKS)
 # Of pip, ffmpeg and the 3DGS family.
-OTHER_PROGRAMS = {"--retries", "--extra-index-url", "--ip", "--port", "--images"}
+OTHER_PROGRAMS = {"--retries", "--extra-index-url", "--ip", "--images"}
 # What docs/experiments.md calls by its name.
 RETIRED = {"--pose_refinement_lr", "--start_in_hull", "--extra_expressions"}
 

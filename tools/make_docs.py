@@ -18,6 +18,7 @@ from arguments.params import TRAIN_GROUPS, RenderParams
 from arguments.preparation import PREPARATION_GROUPS
 from arguments.presets import PRESETS
 from arguments.scoring import SCORING_GROUPS
+from arguments.viewing import VIEWING_GROUPS
 
 ROOT = Path(__file__).resolve().parent.parent
 REGION = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -69,6 +70,7 @@ GENERATED = {
     "render.py": lambda: option_tables({"render": RenderParams}),
     "metrics.py": lambda: option_tables(SCORING_GROUPS),
     "export.py": lambda: option_tables(EXPORT_GROUPS),
+    "viewer.py": lambda: option_tables(VIEWING_GROUPS),
     "prepare.py": lambda: option_tables(PREPARATION_GROUPS),
     "presets": preset_table,
 }

@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +21,12 @@ from rendering.views import FrameViews
 from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
 from scene.dataset import FrameDataset
 from scene.dataset_readers import Clip, Split
+from scene.head_model import GaussianHead
 from scene.views import HeadView
 from training.augmentation import Augmentation
 from training.captured_step import CapturedStep
 from training.evaluation import evaluate
+from training.live_view import LiveView
 from training.loss import TrainingLoss
 from training.run_folder import RunFolder
 from training.state import TrainingState
@@ -70,6 +74,10 @@ class Session:
         self.interruption = threading.Event()
         self._psnr: float | None = None
         self._saved_at: int | None = None
+        self._live: LiveView | None = None
+        if config.run.viewer:
+            avatar = self._avatar(state.head)
+            self._live = LiveView(folder.path.name, config.run.viewer_port, avatar, folder.log)
 
     def __enter__(self) -> "Session":
         # Backward passes in this thread: handing them to autograd's own costs more than it gives.
@@ -79,10 +87,14 @@ class Session:
             self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
         last, first = self.config.optimization.iterations, self.state.iteration
         self._progress = Progress(last, "training", initial=first, quiet=self.folder.quiet)
+        if self._live is not None:
+            self._live.__enter__()
         self._clock = time.perf_counter() - self.state.seconds
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(*exception)
         self._progress.close()
         self.folder.close()
         if self._previous_handler is not None:
@@ -128,6 +140,17 @@ class Session:
         values = dict(loss=loss, psnr=self._psnr, num_gaussians=num)
         self.folder.record_step(iteration, self.state.seconds, **values)
 
+    def show(self) -> None:
+        """Draw for the pages that look on (--viewer), and wait while one of them holds the run."""
+        if self._live is None:
+            return
+        state, last = self.state, self.config.optimization.iterations
+        report = dict(iteration=state.iteration, iterations=last, gaussians=len(state.head.gaussians))
+        if self._psnr is not None:
+            report |= dict(psnr=round(self._psnr, 2))
+        # Time that somebody took to look is none of the training.
+        self._clock += self._live.show(lambda: self._avatar(state.head), self.interruption.is_set, **report)
+
     def evaluate(self) -> dict[str, str]:
         """Score the held-out frames, or a few training frames where there are none; a line for each set."""
         split, state, config = self.data.split, self.state, self.config
@@ -150,35 +173,39 @@ class Session:
 
     def save(self) -> None:
         """Checkpoint, model for use and PLY of the current iteration."""
-        iteration, folder, clip, cameras = (
-            self.state.iteration,
-            self.folder,
-            self.data.clip,
-            self.data.train.cameras,
-        )
+        iteration, folder = self.state.iteration, self.folder
         if self._saved_at == iteration:
             return
         head = self.state.head_to_use()
         self.save_checkpoint()
-        expressions = np.stack([record.expression for record in self.data.train.records])
-        background = self.data.background
-        neutral = neutral_expression(expressions, clip.expression_names).to(background.device)
-        avatar = Avatar(
-            head,
-            neutral,
+        avatar = self._avatar(head)
+        save_avatar(avatar, folder.model(iteration))
+        self._saved_at = iteration
+        neutral, cameras = avatar.neutral_expression, self.data.train.cameras
+        baked = save_point_cloud(folder.point_cloud(iteration), head, neutral, cameras, avatar.background)
+        folder.log(f"[iteration {iteration}] saved {folder.model(iteration)}")
+        folder.log(f"PLY of the neutral face: baked SH agree with the avatar to {baked:.1f} dB")
+
+    def _avatar(self, head: GaussianHead) -> Avatar:
+        """A head of this run with what it needs without the clip."""
+        return replace(self._avatar_of_clip, head=head, iteration=self.state.iteration)
+
+    @cached_property
+    def _avatar_of_clip(self) -> Avatar:
+        """What stays the same of the avatar."""
+        data, clip = self.data, self.data.clip
+        expressions = np.stack([record.expression for record in data.train.records])
+        return Avatar(
+            self.state.head,
+            neutral_expression(expressions, clip.expression_names).to(data.background.device),
             clip.expression_names,
-            typical_camera(cameras),
-            background,
-            iteration,
-            motion=self._motion().to(background.device),
+            typical_camera(data.train.cameras),
+            data.background,
+            self.state.iteration,
+            motion=self._motion().to(data.background.device),
             picture_size=(clip.width, clip.height),
             clip_digest=clip.digest,
         )
-        save_avatar(avatar, folder.model(iteration))
-        self._saved_at = iteration
-        baked = save_point_cloud(folder.point_cloud(iteration), head, neutral, cameras, background)
-        folder.log(f"[iteration {iteration}] saved {folder.model(iteration)}")
-        folder.log(f"PLY of the neutral face: baked SH agree with the avatar to {baked:.1f} dB")
 
     def _motion(self) -> Tensor:
         """What the avatar plays without the clip: expressions [F, E] of held-out frames, else of others."""

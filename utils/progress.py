@@ -1,12 +1,14 @@
 """A progress bar on a terminal, a line every few seconds in a log, nothing with --quiet."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+# What is done, how much of it, and of how much.
+Watch = Callable[[str, int, int], None]
 
 LOG_INTERVAL_SECONDS = 10.0
 _LOG_FORMAT = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -62,12 +64,16 @@ class Progress:
         self.close()
 
 
-def track(items: Iterable[Item], total: int, description: str, *, quiet: bool = False) -> Iterator[Item]:
-    """Yield the items and show how far they are."""
+def track(
+    items: Iterable[Item], total: int, description: str, *, quiet: bool = False, watch: Watch | None = None
+) -> Iterator[Item]:
+    """Yield the items and show how far they are; `watch` is called after each one."""
     with Progress(total, description, quiet=quiet) as progress:
-        for item in items:
+        for number, item in enumerate(items, start=1):
             yield item
             progress.update()
+            if watch is not None:
+                watch(description, number, total)
 
 
 class _Lines:

@@ -465,7 +465,7 @@ def test_help_answers_in_under_half_a_second_without_heavy_imports(script):
     assert seconds < 0.5
 
 
-@pytest.mark.parametrize("script", ["train.py", "render.py", "metrics.py", "export.py"])
+@pytest.mark.parametrize("script", ["train.py", "render.py", "metrics.py", "export.py", "viewer.py"])
 def test_scripts_refuse_a_wrong_flag_with_one_line_and_exit_code_2_at_once(script):
     seconds, done = seconds_to_answer(script, "--iteratoins", "5")
     assert done.returncode == 2

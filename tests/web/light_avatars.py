@@ -5,7 +5,7 @@ import torch
 from scene.avatar import Avatar
 from scene.blendshapes import OFFSET_SIZES
 from scene.cameras import Camera
-from scene.light_head import Basis, LightHead, Neutral, Torso
+from scene.light_head import NUM_POSE_FEATURES, Basis, LightHead, Neutral, Torso
 
 NAMES = ("jawOpen", "eyeBlinkLeft", "mouthSmileLeft", "browInnerUp", "cheekPuff")
 EFFECTS = {"xyz": 2e-3, "rotation": 4e-3, "log_scale": 4e-3, "opacity_logit": 8e-3, "color": 4e-3}
@@ -28,7 +28,7 @@ def make_light_avatar(num_splats: int = 300, num_bases: int = 1, num_components:
     size = len(NAMES)
     bases = {
         name: Basis(
-            random(num_components, 2 * size),
+            random(num_components, 2 * size + NUM_POSE_FEATURES),
             EFFECTS[name] * torch.ones(num_components),
             (40 * random(num_components, num_splats, channels)).clamp(-127, 127).to(torch.int8),
         )
@@ -36,7 +36,7 @@ def make_light_avatar(num_splats: int = 300, num_bases: int = 1, num_components:
     }
     pose = torch.diag(torch.tensor([1.0, -1, -1, 1]))
     pose[:3, 3] = torch.tensor([0.05, -0.02, 3.0])
-    torso = Torso(torch.zeros(num_splats), pose[:3], torch.zeros(7, 6), torch.zeros(2, 6))
+    torso = Torso.still(num_splats)._replace(mean_pose=pose[:3])
     ranges = torch.stack([torch.zeros(size), torch.full((size,), 0.4)])
     expression = torch.tensor([0.0, 0.1, 0, 0.2, 0])
     return Avatar(
