@@ -80,7 +80,8 @@ def _page_with(payload: str) -> str:
 
 
 def _module_names() -> list[str]:
-    return sorted(path.relative_to(WEB).as_posix() for path in WEB.rglob("*.js"))
+    """Of the page: what lies in web/ itself is the renderer, which viewer.py serves too."""
+    return sorted(path.relative_to(WEB).as_posix() for path in (*WEB.glob("*.js"), *WEB.glob("page/*.js")))
 
 
 def _module_address(name: str) -> str:
