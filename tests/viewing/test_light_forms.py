@@ -5,7 +5,7 @@ import os
 import pytest
 
 from arguments import ViewingParams
-from rendering import baking
+from rendering import baking, probes
 from scene import load_avatar
 from scene.avatar import light_path
 from scene.light_head import LightHead
@@ -16,7 +16,7 @@ from viewing.light_forms import offer_light_forms
 
 @pytest.fixture(autouse=True)
 def few_probes(monkeypatch):
-    monkeypatch.setattr(baking, "NUM_RANDOM", 4)
+    monkeypatch.setattr(probes, "NUM_RANDOM", 4)
     monkeypatch.setattr(baking, "NUM_HALVINGS", 2)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from arguments import ViewingParams
-from rendering import baking
+from rendering import probes
 from scene.cameras import Camera
 from tests.viewing.avatars import folder_of, make_avatar, on_show, psnr, rendered
 from viewing.light_forms import offer_light_forms
@@ -37,7 +37,7 @@ AT_REST = "viewer.isFinal && !viewer.dirty && viewer.pending === null && viewer.
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baking, "NUM_RANDOM", 4)
+        patch.setattr(probes, "NUM_RANDOM", 4)
         avatars = [make_avatar() for _ in range(NUM_AVATARS)]
         folders = tuple(folder_of(tmp_path_factory.mktemp("avatar"), avatar) for avatar in avatars)
         params = ViewingParams(model_path=folders, quiet=True)
