@@ -6,8 +6,8 @@ quaternion, a step goes back to the sphere, and the first moment goes along. Wha
 `geoopt.optim.RiemannianAdam` compute, which the tests compare it with; those cost up to 25 times as much a
 step, and the import of the first one five seconds.
 
-On a CUDA device that the kernels run on, all parameters are one launch (scene/fused/adam.py). Steps are counted
-on the parameters' device, so that a step can be recorded as a graph.
+On a CUDA device that the kernels run on, all parameters are one launch (scene/fused/adam.py). Steps are
+counted on the parameters' device, so that a step can be recorded as a graph.
 """
 
 from collections.abc import Iterable

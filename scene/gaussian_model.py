@@ -176,4 +176,3 @@ class GaussianModel(nn.Module):
             if TENSORS[name].is_learned:
                 tensor = nn.Parameter(tensor)
             setattr(self, name, tensor)
-

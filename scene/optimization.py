@@ -107,7 +107,13 @@ class HeadOptimizer:
         device = head.gaussians.xyz.device
         self._rates_there = torch.zeros(len(groups), device=device) if device.type == "cuda" else None  # [G]
         described = [
-            Group(name, parameters, self._rate_there(i), decay.get(name, 0.0), name == "tau" and not self._is_flat)
+            Group(
+                name,
+                parameters,
+                self._rate_there(i),
+                decay.get(name, 0.0),
+                name == "tau" and not self._is_flat,
+            )
             for i, (name, parameters) in enumerate(groups.items())
         ]
         # eps of the family: gradients of a mean over all pixels are tiny.

@@ -42,7 +42,13 @@ def adam_step(moved: Sequence[tuple], betas: tuple[float, float], eps: float, la
             is_aligned = all(p % 16 == 0 for p in pointers) and parameter.numel() % 4 == 0
             arguments += [*pointers, moments.step.data_ptr()]
             arguments += [group.rate.data_ptr() if is_tensor else 0, 0.0 if is_tensor else group.rate]
-            arguments += [group.weight_decay, parameter.numel(), num_blocks, int(group.on_sphere), int(is_aligned)]
+            arguments += [
+                group.weight_decay,
+                parameter.numel(),
+                num_blocks,
+                int(group.on_sphere),
+                int(is_aligned),
+            ]
             num_blocks += -(-parameter.numel() // (4 * THREADS))
         arguments += _EMPTY * (MAX_PARAMETERS - len(part))
         launch(num_blocks, (*arguments, *betas, eps, len(part)))

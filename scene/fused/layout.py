@@ -186,7 +186,6 @@ def have_types(head: nn.Module) -> bool:
     mesh = mesh_of(head)
     floats = (*floats, *mesh[1:5], *mesh[6:], head.scaffold.shapes)
     ints = mesh[0], head.gaussians.triangle
-    return (
-        all(t.dtype is torch.float32 and t.is_contiguous() for t in floats)
-        and all(t.dtype is torch.int32 and t.is_contiguous() for t in ints)
+    return all(t.dtype is torch.float32 and t.is_contiguous() for t in floats) and all(
+        t.dtype is torch.int32 and t.is_contiguous() for t in ints
     )

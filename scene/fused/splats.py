@@ -28,8 +28,8 @@ BLOCKS_PER_PROCESSOR = 2
 
 
 def applies(head: nn.Module, drives: Sequence[Drive] = ()) -> bool:
-    """Whether the kernels can do what `head` does with these drives: a head on a scaffold with the networks of
-    preset `best`, in float32 on a CUDA device, and no gradient wanted of a drive."""
+    """Whether the kernels can do what `head` does with these drives: a head on a scaffold with the networks
+    of preset `best`, in float32 on a CUDA device, and no gradient wanted of a drive."""
     device = head.gaussians.xyz.device
     if not head.uses_kernels or device.type != "cuda" or len(drives) > MAX_VIEWS:
         return False
@@ -43,7 +43,9 @@ def applies(head: nn.Module, drives: Sequence[Drive] = ()) -> bool:
 
 def driven_splats(head: nn.Module, drives: Sequence[Drive]) -> Splats:
     """The splats of V drives of a head, each [V, N, ...]; where `applies`."""
-    drives = tuple(Drive(*(None if t is None else t.detach().contiguous() for t in drive)) for drive in drives)
+    drives = tuple(
+        Drive(*(None if t is None else t.detach().contiguous() for t in drive)) for drive in drives
+    )
     with torch.cuda.device(head.gaussians.xyz.device):
         call = Call(head, drives, kernels_for(head))
         means, opacities, scales, rotations, colors = _Driven.apply(call, *layout.parameters_of(head))
@@ -73,7 +75,10 @@ class Kernels:
         self.tile, self.threads = options["TILE"], THREADS
         self.num_processors = torch.cuda.get_device_properties(index).multi_processor_count
         capability = torch.cuda.get_device_capability(index)
-        codes = {source: _code(source, capability, tuple(options.items())) for source in sorted(set(SOURCES.values()))}
+        codes = {
+            source: _code(source, capability, tuple(options.items()))
+            for source in sorted(set(SOURCES.values()))
+        }
         libraries = {source: Library(code.result(), index) for source, code in codes.items()}
         self._kernels = {
             name: Kernel(libraries[source], name, LAYOUTS[name], THREADS) for name, source in SOURCES.items()
@@ -131,7 +136,9 @@ _codes: dict[tuple, Future[bytes]] = {}
 _lock = threading.Lock()
 
 
-def _code(source: str, capability: tuple[int, int], options: tuple[tuple[str, int | str], ...]) -> Future[bytes]:
+def _code(
+    source: str, capability: tuple[int, int], options: tuple[tuple[str, int | str], ...]
+) -> Future[bytes]:
     """The machine code of a source, which threads compile side by side."""
     key = source, capability, options
     with _lock:
@@ -144,6 +151,8 @@ def _code(source: str, capability: tuple[int, int], options: tuple[tuple[str, in
 
 @functools.cache
 def _compilers() -> ThreadPoolExecutor:
+    # Threads that import one package at the same time find half of it.
+    compiler.load()
     return ThreadPoolExecutor(2 * len(set(SOURCES.values())), thread_name_prefix="compiler")
 
 
@@ -175,7 +184,10 @@ class Call:
         head, sizes, views = self.head, self.kernels.sizes, self.num_views
         make = parameters[0].new_empty
         buffers = Buffers(
-            make(views, sizes.drive), make(sizes.weights), make(sizes.planes), make(views, self.num_vertices, 3)
+            make(views, sizes.drive),
+            make(sizes.weights),
+            make(sizes.planes),
+            make(views, self.num_vertices, 3),
         )
         torso = (head.torso_map, head.known_poses) if head.architecture.torso_prediction else (None, None)
         known = (head.known_signals, head.mean_pose, *torso, head.scaffold.ball_turns)
@@ -213,7 +225,9 @@ class Call:
         """Gradients of all parameters."""
         sizes, views, deforms = self.kernels.sizes, self.num_views, self.head.deforms
         sums = parameters[0].new_zeros(views * sizes.drive + sizes.weights + sizes.planes)
-        grad_drives, grad_weights, grad_planes = sums.split([views * sizes.drive, sizes.weights, sizes.planes])
+        grad_drives, grad_weights, grad_planes = sums.split(
+            [views * sizes.drive, sizes.weights, sizes.planes]
+        )
         split = len(GAUSSIANS)
         grads = [torch.empty_like(parameter) for parameter in parameters]
         blocks = min(-(-self.num // self.kernels.tile), BLOCKS_PER_PROCESSOR * self.kernels.num_processors)

@@ -64,14 +64,22 @@ def test_a_parameter_without_a_gradient_stays_and_counts_no_step():
 @pytest.mark.gpu
 def test_the_kernel_moves_parameters_as_the_operations_do():
     generator = torch.Generator().manual_seed(1)
-    shapes = {"plain": (1001, 3), "aligned": (64, 8, 14), "scalars": (5,), "empty": (7, 0), "tau": (333, 4, 4)}
+    shapes = {
+        "plain": (1001, 3),
+        "aligned": (64, 8, 14),
+        "scalars": (5,),
+        "empty": (7, 0),
+        "tau": (333, 4, 4),
+    }
     starts = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     starts["tau"] = nn.functional.normalize(starts["tau"], dim=-1)
 
     def run(device: str) -> tuple[dict, dict]:
         parameters = {name: nn.Parameter(start.to(device)) for name, start in starts.items()}
         groups = [
-            Group(name, [parameter], torch.tensor(1e-2, device=device), 0.1 * (name == "aligned"), name == "tau")
+            Group(
+                name, [parameter], torch.tensor(1e-2, device=device), 0.1 * (name == "aligned"), name == "tau"
+            )
             for name, parameter in parameters.items()
         ]
         adam = Adam(groups, EPS)
@@ -81,11 +89,15 @@ def test_the_kernel_moves_parameters_as_the_operations_do():
                     (grad,) = random_gradients(shapes[name], 1, seed=10 * step + seed)
                     parameter.grad = grad.to(device)
             adam.step()
-        return {n: p.detach().cpu() for n, p in parameters.items()}, {n: adam.moments.get(p) for n, p in parameters.items()}
+        return {n: p.detach().cpu() for n, p in parameters.items()}, {
+            n: adam.moments.get(p) for n, p in parameters.items()
+        }
 
     (by_kernel, moments), (by_operations, expected) = run("cuda"), run("cpu")
     for name in shapes:
         torch.testing.assert_close(by_kernel[name], by_operations[name], rtol=0, atol=1e-5, msg=name)
         if expected[name] is not None:
             assert float(moments[name].step) == float(expected[name].step)
-            torch.testing.assert_close(moments[name].exp_avg_sq.cpu(), expected[name].exp_avg_sq, rtol=1e-4, atol=1e-12)
+            torch.testing.assert_close(
+                moments[name].exp_avg_sq.cpu(), expected[name].exp_avg_sq, rtol=1e-4, atol=1e-12
+            )

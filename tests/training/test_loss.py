@@ -4,7 +4,7 @@ import torch
 from arguments import OptimizationParams
 from gaussian_renderer import render
 from scene.cameras import Camera
-from scene.views import Drive, HeadView, SideView
+from scene.views import Drive, SideView
 from tests.scene.heads import EXPRESSION_SIZE, make_head
 from training import loss as training_loss
 from training.loss import TrainingLoss, outside_loss

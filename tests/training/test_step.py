@@ -27,7 +27,9 @@ def test_a_side_view_sees_the_expression_alone_and_counts_by_its_weight(tmp_path
     drive = Drive(torch.randn(EXPRESSION_SIZE), aside)
     view = HeadView(camera, drive, torch.zeros(3), torch.zeros(3, 24, 32), 0, SideView(aside, outside))
     front = render(camera, head(camera, drive), torch.zeros(3)).image
-    side = render(camera.posed(aside), head(camera.posed(aside), Drive(drive.expression)), torch.zeros(3)).alpha
+    side = render(
+        camera.posed(aside), head(camera.posed(aside), Drive(drive.expression)), torch.zeros(3)
+    ).alpha
     loss = TrainingLoss(config.optimization)
     expected = loss(front, view.truth) + lambda_outside * (side * outside).mean()
 

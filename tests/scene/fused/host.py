@@ -1,4 +1,4 @@
-"""The kernels of scene/fused compiled with the host's C++ compiler, in double precision, and launched there."""
+"""The kernels of scene/fused, compiled with the host's C++ compiler in double precision, launched there."""
 
 import ctypes
 import functools
@@ -22,7 +22,9 @@ class HostKernels:
     def __init__(self, head, folder: Path) -> None:
         options = layout.options_of(head, head.deforms, TILE, threads=1)
         self.sizes = Sizes(options)
-        self._libraries = {source: _compiled(source, tuple(options.items()), folder) for source in SOURCES.values()}
+        self._libraries = {
+            source: _compiled(source, tuple(options.items()), folder) for source in SOURCES.values()
+        }
 
     def launch(self, name: str, blocks: int, arguments: tuple[int | float, ...]) -> None:
         library = self._libraries[SOURCES[name]]

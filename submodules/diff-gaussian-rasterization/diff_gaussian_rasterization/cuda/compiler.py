@@ -7,6 +7,7 @@ cannot be written, every process compiles for itself.
 """
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import sys
@@ -40,6 +41,11 @@ def is_installed() -> bool:
     return True
 
 
+def load() -> None:
+    """Import what compiles; once, before threads do."""
+    importlib.import_module("cuda.core")
+
+
 def macros(options: Mapping[str, int | str]) -> dict[str, str]:
     """Return what is defined when compiling: the thresholds of constants.py, and `options`."""
     thresholds = {name: f"{float(getattr(constants, name))!r}f" for name in THRESHOLDS}
@@ -56,7 +62,9 @@ def machine_code(source: str | Path, capability: tuple[int, int], options: Mappi
     path = folder / f"{_key(source, capability, options)}.cubin"
     code = _read(path)
     if code is None:
-        text = f"diff_gaussian_rasterization: compiling {source.name} for the GPU (once; cached in {folder}) ..."
+        text = (
+            f"diff_gaussian_rasterization: compiling {source.name} for the GPU (once; cached in {folder}) ..."
+        )
         timer = threading.Timer(2.0, print, (text,), {"file": sys.stderr, "flush": True})
         timer.start()
         try:
