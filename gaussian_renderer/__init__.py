@@ -6,6 +6,8 @@ The camera may be anything with world_to_camera [4, 4], intrinsics [4], width, h
 (`scene.cameras.Camera`).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,12 @@ def render(
     pipeline: PipelineParams = RASTERIZER_ONLY,
 ) -> Rasterization:
     """Draw splats over a background colour [3]. `means2d` [N, 3], a leaf of zeros, receives the gradient with
-    respect to the screen-space means in NDC units, which densification reads."""
+    respect to the screen-space means in NDC units, which densification reads.
+
+    V cameras of one size, in a list, draw splats [V, N, ...]; results and `means2d` then have a leading V.
+    """
+    if isinstance(camera, Sequence):
+        return _render_views(camera, splats, background, means2d, pipeline)
     world_to_camera = camera.world_to_camera.to(splats.means.device)
     intrinsics = camera.intrinsics.to(splats.means.device)
     view = View(world_to_camera, intrinsics, camera.width, camera.height, camera.near)
@@ -39,6 +46,28 @@ def render(
         _check_finite("splats", splats)
         _check_finite("rendering", drawn)
     return drawn
+
+
+def _render_views(
+    cameras: Sequence, splats: Splats, background: Tensor, means2d: Tensor | None, pipeline: PipelineParams
+) -> Rasterization:
+    first, device = cameras[0], splats.means.device
+    if pipeline == RASTERIZER_ONLY:
+        poses = torch.stack([camera.world_to_camera.to(device) for camera in cameras])
+        intrinsics = torch.stack([camera.intrinsics.to(device) for camera in cameras])
+        view = View(poses, intrinsics, first.width, first.height, first.near)
+        return rasterize(splats, view, background, means2d=means2d)
+    drawn = [
+        render(
+            camera,
+            Splats(*(None if part is None else part[i] for part in splats)),
+            background,
+            means2d=None if means2d is None else means2d[i],
+            pipeline=pipeline,
+        )
+        for i, camera in enumerate(cameras)
+    ]
+    return Rasterization(*map(torch.stack, zip(*drawn)))
 
 
 def _check_finite(what: str, tensors: Splats | Rasterization) -> None:

@@ -8,7 +8,6 @@ A new tensor is one line of TENSORS (and a learning rate in `optimization.py`).
 from collections.abc import Callable
 from typing import NamedTuple
 
-import geoopt
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +43,6 @@ class RowTensor(NamedTuple):
 
     row_shape: Callable[[NetworkParams], tuple[int, ...]]
     first_values: Callable[[Start], Tensor]
-    manifold: geoopt.Manifold | None = None
     is_learned: bool = True
 
 
@@ -98,7 +96,6 @@ TENSORS = {
     "tau": RowTensor(
         lambda sizes: (sizes.num_derivations, 4),
         lambda start: initial_tau(len(start.xyz), start.sizes.num_derivations, start.generator),
-        geoopt.Sphere(),
     ),
     # Added to the decoded logit of the opacity.
     "opacity_offset": RowTensor(lambda sizes: (), _opacity_offset),
@@ -124,7 +121,7 @@ class GaussianModel(nn.Module):
         assert tensors.keys() == TENSORS.keys()
         for name, kind in TENSORS.items():
             if kind.is_learned:
-                setattr(self, name, _parameter(tensors[name], kind.manifold))
+                setattr(self, name, nn.Parameter(tensors[name]))
             else:
                 self.register_buffer(name, tensors[name])
 
@@ -162,10 +159,6 @@ class GaussianModel(nn.Module):
         start = Start(xyz, sizes, generator, seated)
         return cls({name: tensor.first_values(start) for name, tensor in TENSORS.items()})
 
-    def flatten_tau_(self) -> None:
-        """Let tau live in R^4, where the Riemannian optimiser is plain Adam: what S^3 is compared with."""
-        self.tau = _parameter(self.tau.detach(), geoopt.Euclidean())
-
     @torch.no_grad()
     def gather_rows(self, rows: Tensor) -> dict[str, Tensor]:
         """Copies of all tensors at `rows` [M] (rows may repeat), by parameter name."""
@@ -181,11 +174,5 @@ class GaussianModel(nn.Module):
         assert tensors.keys() == TENSORS.keys(), "every per-Gaussian tensor must be replaced"
         for name, tensor in tensors.items():
             if TENSORS[name].is_learned:
-                tensor = _parameter(tensor, getattr(getattr(self, name), "manifold", None))
+                tensor = nn.Parameter(tensor)
             setattr(self, name, tensor)
-
-
-def _parameter(tensor: Tensor, manifold: geoopt.Manifold | None) -> nn.Parameter:
-    if manifold is None:
-        return nn.Parameter(tensor)
-    return geoopt.ManifoldParameter(tensor, manifold=manifold)

@@ -6,6 +6,7 @@ here knows how splats are drawn, and drawing changes nothing here: `forward` is 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from arguments import NetworkParams
 from diff_gaussian_rasterization import Splats
+from scene import fused
 from scene.blendshapes import Blend, Blendshapes
 from scene.cameras import Camera
 from scene.decoder import HierarchicalDecoder
@@ -69,11 +71,11 @@ class GaussianHead(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         self.active_sh_degree = a.sh_degree
+        # Where they can (scene/fused); what they do is the same.
+        self.uses_kernels = True
         # False during warm-up: all offsets are zero.
         self.deforms = True
         self.gaussians = gaussians
-        if a.flat_tau:
-            gaussians.flatten_tau_()
         self.register_buffer("mean_pose", torch.eye(4)[:3])  # [3, 4] world-to-camera; of the training frames
         if a.torso_prediction:
             self.register_buffer("torso_map", torch.zeros(7, 6))  # see scene/torso.py
@@ -101,7 +103,10 @@ class GaussianHead(nn.Module):
         An expression [E] alone will do for a drive. What a model has no part for is ignored: `head_pose` and
         `torso` by most.
         """
-        drive = self._known(Drive(drive) if isinstance(drive, Tensor) else drive)
+        drive = Drive(drive) if isinstance(drive, Tensor) else drive
+        if fused.applies(self, [drive]):
+            return Splats(*(None if part is None else part[0] for part in fused.driven_splats(self, [drive])))
+        drive = self._known(drive)
         seats = None if self.scaffold is None else self.scaffold.seats(self.gaussians.places)
         placed, blend = self._deformed(drive, seats)
         tau = self.gaussians.tau
@@ -116,6 +121,13 @@ class GaussianHead(nn.Module):
             rotations=F.normalize(placed.rotation, dim=1),
             sh=sh,
         )
+
+    def views(self, cameras: Sequence[Camera], drives: Sequence[Drive]) -> Splats:
+        """What `forward` gives for V cameras and drives, stacked: [V, N, ...]."""
+        if fused.applies(self, drives):
+            return fused.driven_splats(self, drives)
+        splats = [self(camera, drive) for camera, drive in zip(cameras, drives, strict=True)]
+        return Splats(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*splats)))
 
     def _deformed(self, drive: Drive, seats: Seats | None) -> tuple["_Placed", Blend | None]:
         """The canonical Gaussians with what is learned of the person's shape and of the drive."""
@@ -179,9 +191,13 @@ class GaussianHead(nn.Module):
         if self.scaffold is None:
             return
         gaussians = self.gaussians
+        largest = math.log(self.architecture.half_side * LARGEST_ON_SCAFFOLD)
+        if fused.applies(self):
+            fused.confine_(self, SURFACE_PULL, largest, SMALLEST_UNSEEN)
+            return
         seats = self.scaffold.seats(gaussians.places)
         gaussians.xyz.copy_(self.scaffold.confined(gaussians.places, gaussians.xyz, SURFACE_PULL))
-        gaussians.log_scale.clamp_(max=math.log(self.architecture.half_side * LARGEST_ON_SCAFFOLD))
+        gaussians.log_scale.clamp_(max=largest)
         # What frames see from aside only must not shrink to fit a rim: there would be gaps in it.
         unseen = (SMALLEST_UNSEEN * seats.is_of_head * (1 - seats.seen))[:, None]
         along = gaussians.log_scale[:, :2]

@@ -1,20 +1,19 @@
-"""The optimizers: named parameter groups, their learning-rate schedules, and rows that come and go.
+"""The learning rates: named parameter groups, their schedules, and rows that come and go.
 
-Two optimizers behind one object: Adam for everything that lives in a vector space, geoopt's Riemannian Adam
-for tau, which lives on (S^3)^K. Groups are addressed by name; a name without a schedule, or a schedule
-without parameters, is an error when training starts. On CUDA, rates and step counts are tensors, so that a
-step can be recorded as a graph.
+One optimizer for everything that lives in a vector space and for tau, which lives on (S^3)^K (scene/adam.py).
+Groups are addressed by name; a name without a schedule, or a schedule without parameters, is an error when
+training starts. On CUDA, rates and step counts are tensors, so that a step can be recorded as a graph.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import geoopt
 import torch
 from torch import Tensor, nn
 
 from arguments import OptimizationParams
+from scene.adam import Adam, Group, Moments
 from scene.head_model import GaussianHead
 
 Schedule = Callable[[int], float]
@@ -85,7 +84,7 @@ def parameter_groups(head: GaussianHead) -> dict[str, list[nn.Parameter]]:
 
 
 class HeadOptimizer:
-    """Adam and Riemannian Adam over the named groups of one head.
+    """Adam over the named groups of one head, on the sphere for tau.
 
     Raises ValueError when groups and schedules do not name the same things or a parameter belongs to no
     group. `decay`: decoupled weight decay by group name, 0 where none is named.
@@ -105,57 +104,45 @@ class HeadOptimizer:
             raise ValueError("a parameter of the head belongs to no group, or to two")
         self.head = head
         self.rates = rates
-        self._group_names = tuple(groups)
         device = head.gaussians.xyz.device
         self._rates_there = torch.zeros(len(groups), device=device) if device.type == "cuda" else None  # [G]
-        described = {
-            name: dict(params=p, name=name, weight_decay=decay.get(name, 0.0), lr=self._rate_there(i))
-            for i, (name, p) in enumerate(groups.items())
-            if p
-        }
-        tau = described.pop("tau")
-        # eps of the family: gradients of a mean over all pixels are tiny. `fused` only changes the speed.
-        self.adam = torch.optim.Adam(
-            list(described.values()),
-            eps=1e-15,
-            fused=True,
-            decoupled_weight_decay=True,
-            capturable=self._rates_there is not None,
-        )
-        self.riemannian = geoopt.optim.RiemannianAdam([tau], eps=1e-15)
-        # geoopt counts in Python where it makes the state itself.
-        if self._rates_there is not None:
-            (parameter,) = tau["params"]
-            step = torch.zeros((), dtype=torch.float64, device=device)
-            moments = {key: torch.zeros_like(parameter.data) for key in ("exp_avg", "exp_avg_sq")}
-            self.riemannian.state[parameter] = {"step": step, **moments}
+        described = [
+            Group(
+                name,
+                parameters,
+                self._rate_there(i),
+                decay.get(name, 0.0),
+                name == "tau" and not self._is_flat,
+            )
+            for i, (name, parameters) in enumerate(groups.items())
+        ]
+        # eps of the family: gradients of a mean over all pixels are tiny.
+        self.adam = Adam(described, eps=1e-15)
+        self._groups = {group.name: group for group in described}
         self.set_learning_rates(0)
+
+    @property
+    def _is_flat(self) -> bool:
+        return self.head.architecture.flat_tau
 
     def _rate_there(self, i: int) -> Tensor | float:
         return 0.0 if self._rates_there is None else self._rates_there[i]
-
-    @property
-    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
-        return self.adam, self.riemannian
 
     def set_learning_rates(self, iteration: int) -> dict[str, float]:
         """Rates of this iteration, by group name; returned for the log."""
         current = {name: rate(iteration) for name, rate in self.rates.items()}
         # The groups hold its elements.
         if self._rates_there is not None:
-            ordered = torch.tensor([current[name] for name in self._group_names])
+            ordered = torch.tensor([current[name] for name in self._groups])
             self._rates_there.copy_(ordered, non_blocking=True)
             return current
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = current[group["name"]]
+        for name, group in self._groups.items():
+            group.rate = current[name]
         return current
 
     def step(self) -> None:
-        """One step of both optimizers; gradients are dropped afterwards."""
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        """One step; gradients are dropped afterwards."""
+        self.adam.step()
 
     @torch.no_grad()
     def gather_gaussians_(self, rows: Tensor, is_fresh: Tensor, overrides: dict[str, Tensor]) -> None:
@@ -169,81 +156,44 @@ class HeadOptimizer:
         old = dict(gaussians.named_parameters())
         gaussians.replace_({**gaussians.gather_rows(rows), **overrides})
         for name, new in gaussians.named_parameters():
-            optimizer, group = self._find(name)
-            state = optimizer.state.pop(old[name], None)
-            group["params"] = [new]
-            if state is not None:
-                optimizer.state[new] = {
-                    key: _gather_moment(value, rows, is_fresh) for key, value in state.items()
-                }
+            self._groups[name].parameters = [new]
+            moments = self.adam.moments.pop(old[name], None)
+            if moments is not None:
+                gathered = (_gather_moment(m, rows, is_fresh) for m in (moments.exp_avg, moments.exp_avg_sq))
+                self.adam.moments[new] = Moments(moments.step, *gathered)
 
     @torch.no_grad()
     def forget_moments_(self, name: str) -> None:
         """Zero the moments of one group, where its values were set from outside."""
-        optimizer, group = self._find(name)
-        for parameter in group["params"]:
-            for moment in _row_tensors(optimizer.state.get(parameter, {})):
-                moment.zero_()
+        for parameter in self._groups[name].parameters:
+            if parameter in self.adam.moments:
+                for moment in self.adam.moments[parameter][1:]:
+                    moment.zero_()
 
     def state_tensors(self) -> dict[str, Tensor]:
         """All state as named tensors, for a checkpoint: `<parameter>.<key>`; steps as float64 scalars."""
         named = {parameter: name for name, parameter in self.head.named_parameters()}
         tensors = {}
-        for optimizer in self.optimizers:
-            for parameter, state in optimizer.state.items():
-                for key, value in state.items():
-                    is_tensor = isinstance(value, Tensor) and value.ndim > 0
-                    tensors[f"{named[parameter]}.{key}"] = (
-                        value if is_tensor else torch.tensor(float(value), dtype=torch.float64)
-                    )
+        for parameter, moments in self.adam.moments.items():
+            for key, value in moments._asdict().items():
+                is_step = key == "step"
+                tensors[f"{named[parameter]}.{key}"] = value.double().cpu() if is_step else value
         return tensors
 
     def load_state_tensors_(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `state_tensors` gave. Steps regain their type: a tensor for Adam, a Python int for
-        geoopt on the CPU (whose own `load_state_dict` leaves a float tensor, and a resumed run would differ).
-        """
+        """Put back what `state_tensors` gave."""
         parameters = dict(self.head.named_parameters())
+        by_parameter: dict[str, dict[str, Tensor]] = {}
         for path, value in tensors.items():
             name, key = path.rsplit(".", 1)
-            parameter = parameters[name]
-            optimizer, _ = self._find_parameter(parameter)
-            if key == "step":
-                value = self._step_count(float(value), optimizer, parameter.device)
-            else:
-                value = value.to(parameter.device).clone()
-            optimizer.state[parameter][key] = value
-
-    def _step_count(self, steps: float, optimizer: torch.optim.Optimizer, device) -> Tensor | int:
-        """A step count of the type that the optimizer keeps, where it keeps it."""
-        if optimizer is self.adam:
-            return torch.tensor(steps, dtype=torch.float32, device=device)
-        if self._rates_there is None:
-            return int(steps)
-        return torch.tensor(steps, dtype=torch.float64, device=device)
-
-    def _find(self, name: str) -> tuple[torch.optim.Optimizer, dict]:
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                if group["name"] == name:
-                    return optimizer, group
-        raise KeyError(f"no parameter group is named {name!r}")
-
-    def _find_parameter(self, parameter: nn.Parameter) -> tuple[torch.optim.Optimizer, dict]:
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                if any(parameter is p for p in group["params"]):
-                    return optimizer, group
-        raise KeyError("the parameter is in no group")
+            device = parameters[name].device
+            value = value.to(device, torch.float32) if key == "step" else value.to(device).clone()
+            by_parameter.setdefault(name, {})[key] = value
+        self.adam.moments = {parameters[name]: Moments(**state) for name, state in by_parameter.items()}
 
 
-def _row_tensors(state: dict) -> list[Tensor]:
-    return [value for value in state.values() if isinstance(value, Tensor) and value.ndim > 0]
-
-
-def _gather_moment(value, rows: Tensor, is_fresh: Tensor):
-    """A moment [N, ...] -> [M, ...]; step counts stay."""
-    if not isinstance(value, Tensor) or value.ndim == 0:
-        return value
-    gathered = value[rows]
+def _gather_moment(moment: Tensor, rows: Tensor, is_fresh: Tensor) -> Tensor:
+    """A moment [N, ...] -> [M, ...]."""
+    gathered = moment[rows]
     gathered[is_fresh] = 0
     return gathered

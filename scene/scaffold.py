@@ -19,6 +19,7 @@ from utils.rotations import matrix_to_quaternion, quaternion_multiply
 
 # How much a Gaussian may be stretched or squeezed with its triangle.
 STRETCH = 2.0
+LOG_STRETCH = math.log(STRETCH)
 _SMALL = 1e-12
 
 
@@ -91,6 +92,8 @@ class Scaffold(nn.Module):
         corners = mesh.neutral[mesh.triangles.long()]  # [T, 3, 3]
         self.register_buffer("_rest_frames", triangle_frames(corners), persistent=False)
         self.register_buffer("_rest_areas", _double_area(corners), persistent=False)
+        # As kernels read them (scene/fused).
+        self.register_buffer("ball_ends", mesh.ball_ranges.int(), persistent=False)
 
     @classmethod
     def of_state(cls, state: dict[str, Tensor]) -> "Scaffold":
@@ -121,9 +124,8 @@ class Scaffold(nn.Module):
         moved = self.vertices(expression)[corners]  # [N, 3, 3]
         turn = triangle_frames(moved) @ self._rest_frames[places.triangle].transpose(1, 2)
         grown = 0.5 * (_double_area(moved) / self._rest_areas[places.triangle]).log()
-        limit = math.log(STRETCH)
         rest = places.on(self.neutral[corners])
-        return Motion(rest, places.on(moved), turn, grown.clamp(-limit, limit))
+        return Motion(rest, places.on(moved), turn, grown.clamp(-LOG_STRETCH, LOG_STRETCH))
 
     @torch.no_grad()
     def confined(self, places: Places, xyz: Tensor, pull: float = 0.0) -> Tensor:

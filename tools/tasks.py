@@ -36,7 +36,7 @@ from tools.environment import ROOT, Group, SetupError
 from utils import startup
 
 # What the *-offline targets look for before they start: the modules of requirements.txt, without our own.
-RUNTIME_MODULES = ["torch", "numpy", "scipy", "numba", "geoopt", "safetensors", "plyfile", "cv2"]
+RUNTIME_MODULES = ["torch", "numpy", "scipy", "numba", "safetensors", "plyfile", "cv2"]
 RUNTIME_MODULES += ["imageio", "imageio_ffmpeg", "matplotlib", "tqdm"]
 
 

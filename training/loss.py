@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from arguments import OptimizationParams
 from diff_gaussian_rasterization import cuda
 from diff_gaussian_rasterization.cuda.ssim import ssim as fused_ssim
-from gaussian_renderer import render
-from scene.head_model import GaussianHead
-from scene.views import Drive, HeadView
+from scene.views import SideView
 from utils.losses import VggPerceptual, l1_loss, ssim_loss
 
 
@@ -39,11 +37,9 @@ class TrainingLoss(nn.Module):
         return loss
 
 
-def outside_loss(head: GaussianHead, view: HeadView) -> Tensor:
-    """Mean over all pixels of the alpha that the side view sees where nobody can be."""
-    camera = view.camera.posed(view.side.pose)
-    drawn = render(camera, head(camera, Drive(view.drive.expression)), view.background)
-    return (drawn.alpha * view.side.outside).mean()
+def outside_loss(alpha: Tensor, side: SideView) -> Tensor:
+    """Mean over all pixels of the alpha [H, W] that a side view sees where nobody can be."""
+    return (alpha * side.outside).mean()
 
 
 def _ssim_loss(image: Tensor, truth: Tensor) -> Tensor:

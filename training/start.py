@@ -16,6 +16,7 @@ from scene.cameras import Camera
 from scene.coefficients import matched
 from scene.dataset import FrameDataset
 from scene.dataset_readers import Clip, read_clip, split_clip
+from scene.fused import compile_ahead
 from scene.gaussian_model import GaussianModel
 from scene.head_model import Architecture, GaussianHead
 from scene.optimization import schedules
@@ -65,6 +66,7 @@ def begin(config: TrainConfig) -> Session:
         state = fresh_state(config, data, device, scaffold_start)
     else:
         state = TrainingState.load(checkpoint, config, len(data.train), device)
+    compile_ahead(state.head)
     augmentation = augmentation_for(config, data, state.head, scaffold_start)
     folder = RunFolder(config)
     for note in (*config.notes, *data.clip.notes, without, loss.notice, *described(config, data, device)):

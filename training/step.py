@@ -7,7 +7,7 @@ from torch import Tensor
 
 from arguments import TrainConfig
 from gaussian_renderer import render
-from scene.views import HeadView
+from scene.views import Drive, HeadView
 from training.loss import TrainingLoss, outside_loss
 from training.state import TrainingState
 
@@ -32,15 +32,20 @@ class TrainingStep:
 
     def __call__(self, view: HeadView, observes: bool) -> StepResult:
         head, densifier = self.state.head, self.state.densifier
-        splats = head(view.camera, view.drive)
-        means2d = torch.zeros_like(splats.means, requires_grad=True)
-        drawn = render(view.camera, splats, view.background, means2d=means2d, pipeline=self.pipeline)
-        loss = self.loss(drawn.image, view.truth)
+        cameras, drives = [view.camera], [view.drive]
         if view.side is not None:
-            loss = loss + self.lambda_outside * outside_loss(head, view)
+            cameras.append(view.camera.posed(view.side.pose))
+            drives.append(Drive(view.drive.expression))
+        splats = head.views(cameras, drives)
+        means2d = torch.zeros_like(splats.means, requires_grad=True)
+        drawn = render(cameras, splats, view.background, means2d=means2d, pipeline=self.pipeline)
+        image = drawn.image[0]
+        loss = self.loss(image, view.truth)
+        if view.side is not None:
+            loss = loss + self.lambda_outside * outside_loss(drawn.alpha[1], view.side)
         loss.backward()
         if observes:
-            densifier.stats.observe_(drawn.radii, means2d.grad, splats.opacities)
+            densifier.stats.observe_(drawn.radii[0], means2d.grad[0], splats.opacities[0])
         self.state.optimizer.step()
         head.confine_()
-        return StepResult(loss.detach(), drawn.image.detach())
+        return StepResult(loss.detach(), image.detach())

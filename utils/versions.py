@@ -6,7 +6,6 @@ from importlib.metadata import PackageNotFoundError, version
 PACKAGES = (
     "torch",
     "numpy",
-    "geoopt",
     "numba",
     "diff-gaussian-rasterization",
     "gaussian-head-simple-knn",

@@ -7,6 +7,7 @@ cannot be written, every process compiles for itself.
 """
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import sys
@@ -40,19 +41,30 @@ def is_installed() -> bool:
     return True
 
 
-def macros(options: Mapping[str, int]) -> dict[str, str]:
+def load() -> None:
+    """Import what compiles; once, before threads do."""
+    importlib.import_module("cuda.core")
+
+
+def macros(options: Mapping[str, int | str]) -> dict[str, str]:
     """Return what is defined when compiling: the thresholds of constants.py, and `options`."""
     thresholds = {name: f"{float(getattr(constants, name))!r}f" for name in THRESHOLDS}
     return thresholds | {name: str(value) for name, value in options.items()}
 
 
-def machine_code(source: str, capability: tuple[int, int], options: Mapping[str, int]) -> bytes:
-    """Return the compiled form (cubin) of one of the files in kernels/, from the cache where it is there."""
+def machine_code(source: str | Path, capability: tuple[int, int], options: Mapping[str, int | str]) -> bytes:
+    """Return the compiled form (cubin) of one of the files in kernels/, from the cache where it is there.
+
+    `source` may be a file elsewhere; what it includes lies beside it.
+    """
+    source = KERNELS / source
     folder = cache_folder()
     path = folder / f"{_key(source, capability, options)}.cubin"
     code = _read(path)
     if code is None:
-        text = f"diff_gaussian_rasterization: compiling {source} for the GPU (once; cached in {folder}) ..."
+        text = (
+            f"diff_gaussian_rasterization: compiling {source.name} for the GPU (once; cached in {folder}) ..."
+        )
         timer = threading.Timer(2.0, print, (text,), {"file": sys.stderr, "flush": True})
         timer.start()
         try:
@@ -63,24 +75,27 @@ def machine_code(source: str, capability: tuple[int, int], options: Mapping[str,
     return code
 
 
-def compile_source(source: str, capability: tuple[int, int], options: Mapping[str, int]) -> tuple[bytes, str]:
+def compile_source(
+    source: str | Path, capability: tuple[int, int], options: Mapping[str, int | str]
+) -> tuple[bytes, str]:
     """Compile without the cache; return the cubin and the assembler's report (registers, spills)."""
     import io
 
     from cuda.core import Program, ProgramOptions
 
+    source = KERNELS / source
     arguments = ProgramOptions(
-        name=source,
+        name=source.name,
         arch="sm_{}{}".format(*capability),
         std="c++17",
-        include_path=str(KERNELS),
+        include_path=str(source.parent),
         define_macro=list(macros(options).items()),
         # NVRTC 13.0 wants it said of lambdas.
         device_as_default_execution_space=True,
         ptxas_options=["-v"],
     )
     report = io.StringIO()
-    program = Program((KERNELS / source).read_text(), "c++", arguments)
+    program = Program(source.read_text(), "c++", arguments)
     return bytes(program.compile("cubin", logs=report).code), report.getvalue()
 
 
@@ -99,12 +114,12 @@ def cache_folder() -> Path:
     return Path(base) / "diff_gaussian_rasterization"
 
 
-def _key(source: str, capability: tuple[int, int], options: Mapping[str, int]) -> str:
+def _key(source: Path, capability: tuple[int, int], options: Mapping[str, int | str]) -> str:
     from cuda.bindings import nvrtc
 
-    parts = [source, str(capability), str(sorted(macros(options).items()))]
+    parts = [source.name, str(capability), str(sorted(macros(options).items()))]
     parts += [metadata.version("cuda-core"), str(nvrtc.nvrtcVersion())]
-    for path in (Path(__file__), *sorted(KERNELS.iterdir())):
+    for path in (Path(__file__), *sorted(source.parent.iterdir())):
         parts += [path.name, path.read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
