@@ -45,7 +45,9 @@ def composite(
 def _composite_as_is(rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
     """`composite` without resizing: most pixels are all person or all background, and need no arithmetic."""
     rgba = cv2.merge([*cv2.split(rgb), alpha])
-    rgba[alpha == 0, :3] = _rounded(255 * background.astype(np.float32))
+    empty = np.append(_rounded(255 * background.astype(np.float32)), np.uint8(0))  # [4]
+    # Whole pixels at a time.
+    np.copyto(rgba.view(np.uint32)[..., 0], empty.view(np.uint32), where=alpha == 0)
     is_mixed = (alpha > 0) & (alpha < 255)
     weight = alpha[is_mixed].astype(np.float32)[:, None] / 255
     rgba[is_mixed, :3] = _rounded(_blended(rgb[is_mixed], weight, background))
