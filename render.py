@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from scene.avatar import Avatar
     from scene.views import HeadView
 
+# Frames between two looks at the PSNR.
+PSNR_INTERVAL = 10
+
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
@@ -106,8 +109,11 @@ def render_set(
             scores = writer.write(
                 index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id, view.companion
             )
-            motion.add(view.drive)
-            progress.update(**({"PSNR": float(scores.psnr)} if scores else {}))
+            if options.write_csv:
+                motion.add(view.drive)
+            # A look at a score waits for the device.
+            is_shown = scores is not None and index % PSNR_INTERVAL == 0
+            progress.update(**({"PSNR": float(scores.psnr)} if is_shown else {}))
     if options.write_csv:
         motion.write_csv(folder / "live_link.csv")
     means = writer.means()

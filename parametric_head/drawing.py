@@ -51,6 +51,48 @@ def draw_mesh(
 
     A triangle with a corner nearer than `near` is left out whole. At equal depth the first one is seen.
     """
+    drawn = _drawable(points, triangles, focal, center, size, near)
+    nearest = _nearest(drawn.flat, drawn.boxes, size)
+    seen = np.flatnonzero(nearest != _NOTHING)
+    number = (nearest[seen] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return _resolve(drawn.flat, drawn.inverse_depth, drawn.chosen, number, seen, size)
+
+
+def draw_depth(
+    points: np.ndarray,  # [V, 3] camera coordinates
+    triangles: np.ndarray,  # [T, 3]
+    focal: float,
+    center: np.ndarray,  # [2] pixels
+    size: tuple[int, int],
+    near: float = 1e-3,
+) -> np.ndarray:  # [H, W] float32
+    """The depth that `draw_mesh` gives, to rounding, without the rest."""
+    drawn = _drawable(points, triangles, focal, center, size, near)
+    nearest = _nearest(drawn.flat, drawn.boxes, size)
+    depth = (nearest >> np.uint64(32)).astype(np.uint32).view(np.float32)
+    depth[nearest == _NOTHING] = np.inf
+    return depth.reshape(size[1], size[0])
+
+
+class _Drawable(NamedTuple):
+    """Of a mesh's triangles those T that may be seen."""
+
+    chosen: np.ndarray  # [T] of the mesh
+    flat: "_Flat"
+    # Left, top, width, height.
+    boxes: np.ndarray  # [4, T]
+    inverse_depth: np.ndarray  # [3, T] of the corners
+
+
+def _drawable(
+    points: np.ndarray,
+    triangles: np.ndarray,
+    focal: float,
+    center: np.ndarray,
+    size: tuple[int, int],
+    near: float,
+) -> _Drawable:
+    """Project a mesh, and keep what covers a pixel's centre or may do so."""
     width, height = size
     z = points[:, 2].astype(np.float64)
     is_ahead = z > near
@@ -67,10 +109,7 @@ def draw_mesh(
     inverse_depth = inverse_depth[corners[:, chosen]]
     flat = _flatten(x[:, chosen], y[:, chosen], area[chosen], inverse_depth)
     boxes = np.stack([left, top, right - left, bottom - top])[:, chosen]
-    nearest = _nearest(flat, boxes, size)
-    seen = np.flatnonzero(nearest != _NOTHING)
-    number = (nearest[seen] & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return _resolve(flat, inverse_depth, chosen, number, seen, size)
+    return _Drawable(chosen, flat, boxes, inverse_depth)
 
 
 def interpolate(drawn: Drawn, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:

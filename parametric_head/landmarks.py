@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from parametric_head.mesh import vertex_normals
@@ -175,6 +174,9 @@ def _warp(
     source: np.ndarray, target: np.ndarray, points: np.ndarray, smoothing: float | np.ndarray
 ) -> np.ndarray:
     """Biharmonic spline in three dimensions (kernel -r) with a linear part, from source to target."""
+    # A tenth of a second to import, which who only reads a fitted head saves.
+    from scipy.interpolate import RBFInterpolator
+
     return RBFInterpolator(source, target, kernel="linear", smoothing=smoothing, degree=1)(points)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from arguments import PipelineParams
 from diff_gaussian_rasterization import Rasterization
-from gaussian_renderer import render
+from rendering.avatar_renderer import Recorded, draw
 from rendering.paths import eye_pair
 from scene.head_model import GaussianHead
 from scene.views import HeadView
@@ -17,12 +17,11 @@ def draw_views(
     head: GaussianHead, views: Iterable[HeadView], pipeline: PipelineParams, stereo: bool = False
 ) -> Iterator[tuple[HeadView, Rasterization]]:
     """Yield each view with its drawing, without gradients; `stereo`: left and right eye side by side."""
+    recorded = Recorded(lambda *inputs: draw(head, *inputs, pipeline), pipeline)
     for view in views:
         cameras = eye_pair(view.camera) if stereo else (view.camera,)
-        drawn = [
-            render(camera, head(camera, view.drive), view.background, pipeline=pipeline) for camera in cameras
-        ]
-        yield view, _side_by_side(drawn) if stereo else drawn[0]
+        drawn = recorded(cameras, [view.drive] * len(cameras), view.background)
+        yield view, _side_by_side(drawn) if stereo else Rasterization(*(part.clone() for part in drawn[0]))
 
 
 def _side_by_side(drawn: list[Rasterization]) -> Rasterization:

@@ -8,15 +8,19 @@ Of a transparent set the pictures have alpha, and the film is a video.webm or vi
 import contextlib
 import sys
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from rendering.picture_scores import score_pictures
 from utils.images import (
     depth_range,
     depth_to_color,
+    quantized,
     side_by_side,
     to_uint8,
     with_alpha,
@@ -24,7 +28,8 @@ from utils.images import (
     write_png,
 )
 from utils.json_files import finite, write_json
-from utils.metrics import Scores, score
+from utils.metrics import Scores
+from utils.threads import MOST_THREADS, usable_cores
 from utils.video import FfmpegMissing, VideoWriter
 
 DEFINITIONS = {
@@ -33,10 +38,11 @@ DEFINITIONS = {
     "psnr": "dB, -10 log10 of the mean squared difference of a view; null for equal images",
     "ssim": "Wang et al. 2004: 11 x 11 Gaussian window, sigma 1.5, zero padding, K1 0.01, K2 0.03",
 }
-# Threads that encode PNGs, which leaves the interpreter lock, so that rendering goes on meanwhile.
-_WRITERS = 2
-# So many files may wait, which bounds the memory when the disk is slower than the renderer.
-_MAX_WAITING = 32
+# Threads that fetch pictures from the device and encode them, which leaves the interpreter lock, so that
+# drawing goes on meanwhile.
+_WRITERS = min(MOST_THREADS, usable_cores())
+# So many views may wait, which bounds the memory when encoders or disk are slower than the renderer.
+_MAX_WAITING = 2 * _WRITERS
 
 
 class RenderWriter:
@@ -60,12 +66,16 @@ class RenderWriter:
     ) -> None:
         self._folder = Path(folder)
         self._header = {"split": split, "iteration": iteration}
-        self._views: list[dict] = []
+        self._views: list[tuple[int, int | None]] = []
+        # As they come from the device: to look at each of them would wait for it.
+        self._scores: list[Tensor] = []
         self._depth_limits: tuple[float, float] | None = None
         self._transparent = alpha_format is not None
         film = self._folder / f"video.{alpha_format or 'mp4'}"
         self._video: VideoWriter | None = VideoWriter(film, fps) if has_film else None
         self._pool = ThreadPoolExecutor(_WRITERS)
+        # Frames have an order; what they wait for runs in the pool.
+        self._film_maker = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
         self._remove_earlier()
 
@@ -87,28 +97,29 @@ class RenderWriter:
         """
         if self._depth_limits is None:
             self._depth_limits = depth_range(depth, alpha)
-        rendered = to_uint8(with_alpha(image, alpha) if self._transparent else image)
-        self._save("renders", index, rendered)
-        self._save("depth", index, depth_to_color(depth, alpha, self._depth_limits))
+        picture = quantized(with_alpha(image, alpha) if self._transparent else image)
+        true = None if truth is None else quantized(truth)
+        self._later(self._pool, self._save_depth, index, depth, alpha)
+        films = self._video is not None
+        frame = self._later(self._pool, self._save_pictures, index, picture, true, companion, films)
+        if films:
+            self._later(self._film_maker, self._add_to_video, frame)
         if truth is None:
-            if companion is not None and not self._transparent:
-                pair = (with_label(to_uint8(companion), "driver"), with_label(rendered, "avatar"))
-                rendered = side_by_side(pair)
-            self._add_to_video(rendered)
             return None
-        true = to_uint8(truth)
-        self._save("gt", index, true)
-        self._add_to_video(side_by_side([with_label(true, "truth"), with_label(rendered, "render")]))
-        scores = score(image, truth)
-        numbers = {name: float(value) for name, value in scores._asdict().items()}
-        self._views.append({"index": index, "image_id": image_id, **numbers})
+        scores = score_pictures(image, truth)
+        self._views.append((index, image_id))
+        self._scores.append(torch.stack(scores))
         return scores
 
     def means(self) -> dict[str, float] | None:
         """Average l1, psnr (dB) and ssim over the views so far; None where none had a truth."""
         if not self._views:
             return None
-        return {name: float(np.mean([view[name] for view in self._views])) for name in Scores._fields}
+        means = np.mean(np.array(self._numbers()), axis=0)
+        return dict(zip(Scores._fields, means.tolist(), strict=True))
+
+    def _numbers(self) -> list[list[float]]:
+        return torch.stack(self._scores).tolist()
 
     def __enter__(self) -> "RenderWriter":
         return self
@@ -116,6 +127,7 @@ class RenderWriter:
     def __exit__(self, exception_type: object, *rest: object) -> None:
         has_failed = exception_type is not None
         self._pool.shutdown(wait=True, cancel_futures=has_failed)
+        self._film_maker.shutdown(wait=True, cancel_futures=has_failed)
         if self._video is not None:
             self._video.__exit__(exception_type, *rest)
         if has_failed:
@@ -125,20 +137,43 @@ class RenderWriter:
         if self._views:
             self._write_metrics()
 
-    def _add_to_video(self, frame: np.ndarray) -> None:
-        if self._video is None:
+    def _save_pictures(
+        self, index: int, picture: Tensor, true: Tensor | None, companion: Tensor | None, films: bool
+    ) -> np.ndarray | None:
+        """Write render and truth, uint8 [H, W, C]; return the frame of the film, if there is one."""
+        rendered = picture.cpu().numpy()
+        self._save("renders", index, rendered)
+        if true is not None:
+            pixels = true.cpu().numpy()
+            self._save("gt", index, pixels)
+            pair = (with_label(pixels, "truth"), with_label(rendered, "render")) if films else ()
+        elif companion is not None and not self._transparent:
+            pair = (with_label(to_uint8(companion), "driver"), with_label(rendered, "avatar"))
+        else:
+            return rendered
+        return side_by_side(pair) if pair else None
+
+    def _save_depth(self, index: int, depth: Tensor, alpha: Tensor) -> None:
+        self._save("depth", index, depth_to_color(depth, alpha, self._depth_limits))
+
+    def _save(self, kind: str, index: int, pixels: np.ndarray) -> None:
+        write_png(self._folder / kind / f"{index:05d}.png", pixels)
+
+    def _add_to_video(self, frame: "Future[np.ndarray]") -> None:
+        if self._video is None or frame.cancelled():
             return
         try:
-            self._video.write(frame)
+            self._video.write(frame.result())
         except FfmpegMissing as error:
             print(f"warning: no video: {error}", file=sys.stderr)
             self._video = None
 
-    def _save(self, kind: str, index: int, pixels: np.ndarray) -> None:
-        path = self._folder / kind / f"{index:05d}.png"
-        self._waiting.append(self._pool.submit(write_png, path, pixels))
-        while len(self._waiting) > _MAX_WAITING:
+    def _later(self, pool: ThreadPoolExecutor, function: Callable, *arguments: object) -> Future:
+        future = pool.submit(function, *arguments)
+        self._waiting.append(future)
+        while len(self._waiting) > 3 * _MAX_WAITING:
             self._waiting.popleft().result()
+        return future
 
     def _write_metrics(self) -> None:
         content = {
@@ -146,7 +181,10 @@ class RenderWriter:
             "num_views": len(self._views),
             "mean": finite(self.means()),
             "definitions": DEFINITIONS,
-            "per_view": [finite(view) for view in self._views],
+            "per_view": [
+                finite({"index": index, "image_id": image_id, **dict(zip(Scores._fields, row, strict=True))})
+                for (index, image_id), row in zip(self._views, self._numbers(), strict=True)
+            ],
         }
         write_json(self._folder / "metrics.json", content)
 

@@ -1,11 +1,12 @@
 """Decoded frames: composited on the background, resized, and kept in memory as far as a budget allows.
 
-A frame is kept as uint8 [H, W, 4] (composited RGB and matte), on the data device. The first frames to arrive
-stay; those beyond the budget are decoded again whenever they are asked for, by threads that work ahead
-(`frames`, `prefetch`). What a frame holds never depends on the cache, the threads or the order.
+A frame is kept as uint8 [H, W, 4] (composited RGB and matte), a row of one tensor on the data device. The
+first frames to arrive stay; those beyond the budget are decoded again whenever they are asked for, by threads
+that work ahead (`preload`, `frames`, `prefetch`). What a frame holds never depends on the cache, the threads
+or the order. Decoding leaves the data device alone: threads that copy to a GPU would disturb whoever records
+a graph there.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,22 +14,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from scene.cameras import Camera
-from scene.clip_checks import matte_defect, refuse_matte
-from scene.dataset_readers import Clip, FrameRecord
-from scene.image_checks import decode_image, head_pixels
+from scene.dataset_readers import Clip
+from scene.frame_decoding import load_frame
 from scene.views import Drive
 from utils.errors import UserError
+from utils.threads import MOST_THREADS, usable_cores
 
 DIVISORS = (1, 2, 4, 8)
-DECODER_THREADS = min(8, os.cpu_count() or 1)
+DECODER_THREADS = min(MOST_THREADS, usable_cores())
 # Frames that may wait decoded beside the cache.
-AHEAD = 8
+AHEAD = max(8, 2 * DECODER_THREADS)
 # What the cache may take of the free memory, unless a budget is given.
 MEMORY_SHARE = 0.5
 
@@ -57,40 +57,6 @@ def resolve_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     if resolution in DIVISORS:
         return max(1, round(width / resolution)), max(1, round(height / resolution))
     return resolution, max(1, round(height * resolution / width))
-
-
-def composite(
-    rgb: np.ndarray, alpha: np.ndarray, background: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
-    """Blend RGB [h, w, 3] over a background [3] in [0, 1] by alpha [h, w]; return [H, W, 4] with the matte.
-
-    All images are uint8. Blending comes first and in float: a filter on unblended colours would mix the
-    old background into the outline. Areas are averaged when shrinking, and rounding to 8 bits happens once.
-    """
-    weight = alpha.astype(np.float32)[..., None] / 255  # [h, w, 1]
-    rgba = np.empty((*alpha.shape, 4), np.float32)
-    rgba[..., :3] = rgb * weight + (255 * background.astype(np.float32)) * (1 - weight)
-    rgba[..., 3] = alpha
-    if size != (alpha.shape[1], alpha.shape[0]):
-        rgba = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA)
-    return np.clip(np.rint(rgba), 0, 255).astype(np.uint8)
-
-
-def load_frame(
-    record: FrameRecord,
-    background: np.ndarray,
-    size: tuple[int, int],
-    only_head: bool,
-    check_data: bool = True,
-) -> np.ndarray:  # [H, W, 4] uint8
-    """Decode a frame and its matte, which the parsing map cuts to the head if so wanted. Raises UserError."""
-    rgb = cv2.cvtColor(decode_image(record.image_path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    alpha = decode_image(record.mask_path, cv2.IMREAD_GRAYSCALE)
-    if check_data and (defect := matte_defect(int(alpha.max(initial=0)))):
-        raise refuse_matte(record.mask_path, defect)
-    if only_head:
-        alpha = alpha * head_pixels(decode_image(record.parsing_path, cv2.IMREAD_COLOR))
-    return composite(rgb, alpha, background, size)
 
 
 def free_memory() -> int:
@@ -136,11 +102,12 @@ class FrameDataset:
         assert not only_head or all(r.parsing_path for r in self.records), "read_clip was not told only_head"
         expressions = np.array([record.expression for record in self.records], np.float32)
         self.expressions = torch.from_numpy(expressions).to(self.device)  # [F, E]
-        cameras = [
-            clip.camera(record).scaled(self.width, self.height).to(self.device) for record in self.records
-        ]
+        cameras = [clip.camera(record).scaled(self.width, self.height) for record in self.records]
+        # One copy to the device, not one for each frame.
+        poses = torch.stack([camera.world_to_camera for camera in cameras]).to(self.device)  # [F, 4, 4]
         # All are of one size and share the intrinsics.
-        self.cameras = tuple(cameras[0].posed(camera.world_to_camera) for camera in cameras)
+        camera = cameras[0].to(self.device)
+        self.cameras = tuple(camera.posed(pose) for pose in poses)
         self.torsos = tuple(
             None if record.torso is None else torch.from_numpy(record.torso).float().to(self.device)
             for record in self.records
@@ -149,8 +116,11 @@ class FrameDataset:
         self.data_device = self._place(data_device)
         budget = _budget(self.data_device) if cache_bytes is None else cache_bytes
         self.num_cached_at_most = min(len(self.indices), int(budget) // self.frame_bytes)
+        # Of the positions that are kept, their rows; made when the first one is.
         self._cache: dict[int, Tensor] = {}
+        self._rows: Tensor | None = None
         self._pending: OrderedDict[int, Future] = OrderedDict()
+        self._preloaded: dict[int, Future] = {}
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -171,27 +141,43 @@ class FrameDataset:
     def __getitem__(self, position: int) -> Frame:
         if not 0 <= position < len(self):
             raise IndexError(f"frame {position} of {len(self)}")
-        rgba = self._pixels(position).to(self.device, non_blocking=True).permute(2, 0, 1)  # [4, H, W]
-        image, matte = rgba[:3].float().div_(255), rgba[3].float().div_(255)
+        pixels = self._pixels(position).to(self.device, non_blocking=True)
+        rgba = torch.empty(4, self.height, self.width, device=self.device)
+        torch.div(pixels.permute(2, 0, 1), 255, out=rgba)
         return Frame(
             index=self.indices[position],
             image_id=self.records[position].image_id,
             camera=self.cameras[position],
             expression=self.expressions[position],
-            image=image.contiguous(),
-            matte=matte.contiguous(),
+            image=rgba[:3],
+            matte=rgba[3],
             torso=self.torsos[position],
         )
+
+    def preload(self) -> None:
+        """Start to decode, by all cores, as many frames as will be kept and main memory has room for."""
+        room = min(self.num_cached_at_most, int(MEMORY_SHARE * free_memory()) // self.frame_bytes)
+        with self._lock:
+            for position in range(room):
+                if position not in self._cache and position not in self._preloaded:
+                    self._preloaded[position] = self._threads().submit(self._load, position)
+
+    def all_pixels(self) -> Tensor | None:
+        """Composited RGB and matte of all frames, uint8 [F, H, W, 4] on the data device, where they are kept;
+        None where the budget is too small. Waits until they are decoded. Not to be written to."""
+        if self.num_cached_at_most < len(self):
+            return None
+        for position in range(len(self)):
+            self._pixels(position)
+        return self._rows
 
     def prefetch(self, positions: Iterable[int]) -> None:
         """Start to decode frames in the background; a hint: the oldest give way when too many wait."""
         with self._lock:
             for position in positions:
-                if position in self._cache or position in self._pending:
+                if any(position in known for known in (self._cache, self._pending, self._preloaded)):
                     continue
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="decoder")
-                self._pending[position] = self._pool.submit(self._load, position)
+                self._pending[position] = self._threads().submit(self._load, position)
                 while len(self._pending) > AHEAD:
                     self._pending.popitem(last=False)[1].cancel()
 
@@ -206,16 +192,31 @@ class FrameDataset:
         for position in window:
             yield self[position]
 
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="decoder")
+        return self._pool
+
     def _pixels(self, position: int) -> Tensor:  # [H, W, 4] uint8
         with self._lock:
-            kept, future = self._cache.get(position), self._pending.pop(position, None)
+            kept = self._cache.get(position)
+            future = self._pending.pop(position, None) or self._preloaded.pop(position, None)
         if kept is not None:
             return kept
-        pixels = self._load(position) if future is None else future.result()
+        # Not to wait for its turn.
+        is_done_here = future is None or future.cancel()
+        pixels = self._load(position) if is_done_here else future.result()
         with self._lock:
-            if len(self._cache) < self.num_cached_at_most:
-                self._cache[position] = pixels = pixels.to(self.data_device)
-        return pixels
+            if position not in self._cache and len(self._cache) < self.num_cached_at_most:
+                self._cache[position] = self._row(position).copy_(pixels)
+            return self._cache.get(position, pixels)
+
+    def _row(self, position: int) -> Tensor:
+        """Where the next frame to be kept goes: in the order of the positions where all are kept."""
+        if self._rows is None:
+            size = self.num_cached_at_most, self.height, self.width, 4
+            self._rows = torch.empty(size, dtype=torch.uint8, device=self.data_device)
+        return self._rows[position if self.num_cached_at_most == len(self) else len(self._cache)]
 
     def _load(self, position: int) -> Tensor:
         size = self.width, self.height

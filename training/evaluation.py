@@ -3,18 +3,23 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from arguments import PipelineParams
 from diff_gaussian_rasterization import Rasterization
 from rendering.drawing import draw_views
+from rendering.picture_scores import score_pictures
 from rendering.views import FrameViews
 from scene.head_model import GaussianHead
 from scene.views import HeadView
 from utils import images
-from utils.metrics import score
+from utils.metrics import Scores
 from utils.progress import track
 
 SHEET_ROWS = 5
+# Pictures that a GPU compares at a time.
+SCORED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,25 @@ def evaluate(
 ) -> Evaluation:
     """Draw every frame of a set and compare it with the truth."""
     num = len(views)
-    scored, rows = [], []
-    shown = set(np.linspace(0, num - 1, min(SHEET_ROWS, num)).round().astype(int).tolist())
+    scored: list[Scores] = []
+    waiting: list[tuple[Tensor, Tensor]] = []
+    ids, shown = [], []
+    on_sheet = set(np.linspace(0, num - 1, min(SHEET_ROWS, num)).round().astype(int).tolist())
     drawings = track(draw_views(head, views, pipeline), num, f"evaluating {name}", quiet=quiet)
     for i, (view, drawn) in enumerate(drawings):
-        scores = score(drawn.image, view.truth)
-        scored.append(ViewScores(view.image_id, *(float(value) for value in scores)))
-        if i in shown:
-            rows.append(_sheet_row(view, drawn, float(scores.psnr)))
-    return Evaluation(tuple(scored), images.contact_sheet(rows))
+        ids.append(view.image_id)
+        waiting.append((drawn.image, view.truth))
+        # On the CPU several at a time gain nothing.
+        if len(waiting) == SCORED_AT_ONCE or i == num - 1 or not drawn.image.is_cuda:
+            scored.append(score_pictures(*map(torch.stack, zip(*waiting, strict=True))))
+            waiting = []
+        if i in on_sheet:
+            shown.append((i, view, drawn))
+    # Only now wait for the device.
+    numbers = torch.stack([torch.cat(column) for column in zip(*scored, strict=True)], dim=1).tolist()
+    rows = [_sheet_row(view, drawn, Scores(*numbers[i]).psnr) for i, view, drawn in shown]
+    scores = tuple(ViewScores(number, *row) for number, row in zip(ids, numbers, strict=True))
+    return Evaluation(scores, images.contact_sheet(rows))
 
 
 def _sheet_row(view: HeadView, drawn: Rasterization, psnr: float) -> list[tuple[str, np.ndarray]]:

@@ -40,6 +40,8 @@ OWN_FOLDERS = (
     "expression",
     "tensorboard",
 )
+# A run that is over sooner has its picture at the end.
+SECONDS_BETWEEN_PICTURES = 30.0
 OWN_FILES = ("train.log", "cameras.json", "input.ply", "results.json", "per_view.json")
 
 
@@ -59,6 +61,7 @@ class RunFolder:
         self._log_file = (self.path / "train.log").open("a", encoding="utf-8", errors="surrogateescape")
         self._curves_path = self.path / "eval" / "curves.json"
         self._curves: dict[str, list[dict]] = {"steps": [], "evaluations": []}
+        self._drawn_at = time.monotonic()
         self._tensorboard = _tensorboard_writer(self.path / "tensorboard")
 
     def checkpoint(self, iteration: int) -> Path:
@@ -113,9 +116,15 @@ class RunFolder:
             update_json(self.path / "per_view.json", {key: [asdict(view) for view in result.views]})
 
     def save_curves(self) -> None:
-        """The curves as JSON and as a picture."""
+        """The curves as JSON, and as a picture where the last one is old: drawing it takes a second."""
         self._curves_path.parent.mkdir(exist_ok=True)
         write_json(self._curves_path, self._curves)
+        if time.monotonic() - self._drawn_at > SECONDS_BETWEEN_PICTURES:
+            self.draw_curves()
+
+    def draw_curves(self) -> None:
+        """The curves as a picture."""
+        self._drawn_at = time.monotonic()
         steps, evaluations = self._curves["steps"], self._curves["evaluations"]
         losses = [LossPoint(p["seconds"] / 60, p["iteration"], p["loss"], p["num_gaussians"]) for p in steps]
         scores = [ScorePoint(p["seconds"] / 60, p["iteration"], "training views", p["psnr"]) for p in steps]

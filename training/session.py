@@ -224,6 +224,7 @@ class Session:
         for name, line in self.evaluate().items():
             if self.folder.quiet:
                 print(f"{name}: {line}")
+        self.folder.draw_curves()
         device = describe(self.data.background.device)
         num, minutes = len(state.head.gaussians), state.seconds / 60
         log(f"{state.iteration} iterations in {minutes:.1f} minutes, {num} Gaussians, {device}")

@@ -1,5 +1,6 @@
 """How a run begins: from its options to everything that the loop of train.py needs before the first step."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -108,6 +109,8 @@ def open_data(config: TrainConfig, device: torch.device, checkpoint: Path | None
     split = split_clip(len(clip.frames), m.eval, m.test_frames, m.val_frames).thinned(m.max_frames)
     background = torch.full((3,), float(m.white_background), device=device)
 
+    # Held-out frames are asked for at every evaluation.
+    @functools.cache
     def frames(indices: tuple[int, ...]) -> FrameDataset:
         return FrameDataset(
             clip,
@@ -120,6 +123,10 @@ def open_data(config: TrainConfig, device: torch.device, checkpoint: Path | None
             cache_bytes=None if m.cache_gb is None else int(m.cache_gb * 2**30),
         )
 
+    # In this order, so that all of them are there when they are needed.
+    for indices in (split.train, split.val, split.test):
+        if indices:
+            frames(indices).preload()
     return TrainingData(clip, split, background, frames(split.train), frames)
 
 
@@ -174,11 +181,13 @@ def fresh_state(
     else:
         gaussians = GaussianModel.in_cube(num, half_side, architecture, generator)
     head = GaussianHead(architecture, gaussians, generator, scaffold).to(device)
-    poses = torch.stack([camera.world_to_camera[:3] for camera in data.train.cameras])  # [F, 3, 4]
-    head.mean_pose.copy_(nearest_rigid(poses.mean(dim=0)))
+    # On the CPU: a GPU's linear algebra takes a second to start.
+    poses = torch.stack([camera.world_to_camera[:3] for camera in data.train.cameras]).cpu()  # [F, 3, 4]
+    mean_pose = nearest_rigid(poses.mean(dim=0))
+    head.mean_pose.copy_(mean_pose)
     if architecture.torso_prediction:
-        head.torso_map.copy_(fit_torso_map(poses, head.mean_pose, torch.stack(data.train.torsos)))
-        motions = head_motion(poses, head.mean_pose)
+        head.torso_map.copy_(fit_torso_map(poses, mean_pose, torch.stack(data.train.torsos).cpu()))
+        motions = head_motion(poses, mean_pose)
         head.known_poses.copy_(torch.stack([motions.amin(dim=0), motions.amax(dim=0)]))
     if scaffold is not None:
         signals = torch.stack([head.driving_signal(drive) for drive in data.train.drives])

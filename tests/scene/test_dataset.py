@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from scene import dataset as dataset_module
-from scene.dataset import FrameDataset, composite, resolve_size
+from scene.dataset import FrameDataset, resolve_size
 from scene.dataset_readers import read_clip
+from scene.frame_decoding import composite
 from tests.synthetic import BALL_COLOR, write_clip
 from utils.errors import UserError
 
@@ -163,6 +164,45 @@ def test_a_damaged_frame_ends_in_a_user_error_also_from_a_thread(tmp_path):
     assert frames[0].index == 0
     with pytest.raises(UserError, match=r"1\.png: cannot be decoded"):
         frames[1]
+
+
+def test_frames_that_are_kept_are_decoded_before_they_are_asked_for_and_only_once(clip, decoded):
+    frames = FrameDataset(clip, range(10), cache_bytes=6 * 32 * 24 * 4)
+    frames.preload()
+    frames.preload()
+    expected = FrameDataset(clip, range(10), cache_bytes=0)
+    for _ in range(2):
+        for position in (7, 3, 0, 9, 5, 3):
+            assert torch.equal(frames[position].image, expected[position].image)
+    # Not those beyond the budget; what is asked for is not decoded again.
+    assert decoded.count(3) == 1 + 4
+    assert set(decoded) == {*range(6), 7, 9}
+
+
+def test_all_pixels_are_in_the_order_of_the_positions_whatever_came_first(clip):
+    frames = FrameDataset(clip, [4, 2, 8])
+    last = frames[2]
+    frames.preload()
+    pixels = frames.all_pixels()
+    assert (pixels.shape, pixels.dtype) == ((3, 24, 32, 4), torch.uint8)
+    for position in range(3):
+        frame = FrameDataset(clip, [[4, 2, 8][position]])[0]
+        rgba = torch.cat([frame.image, frame.matte[None]])
+        assert torch.equal((255 * rgba).round().byte().permute(1, 2, 0), pixels[position])
+    assert torch.equal(frames[2].image, last.image)
+    assert FrameDataset(clip, [4, 2, 8], cache_bytes=2 * 32 * 24 * 4).all_pixels() is None
+
+
+@pytest.mark.parametrize("background", [(0, 0, 0), (1, 1, 1), (0.2, 0.5, 0.9)])
+def test_compositing_at_the_size_of_the_files_equals_blending_every_pixel(background):
+    random = np.random.default_rng(0)
+    rgb = random.integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    alpha = random.choice(np.array([0, 1, 90, 200, 254, 255], np.uint8), (64, 48))
+    weight = alpha.astype(np.float32)[..., None] / 255
+    blended = rgb * weight + 255 * np.array(background, np.float32) * (1 - weight)
+    composited = composite(rgb, alpha, np.array(background, np.float32), (48, 64))
+    np.testing.assert_array_equal(composited[..., :3], np.rint(blended))
+    np.testing.assert_array_equal(composited[..., 3], alpha)
 
 
 def test_positions_end(clip):

@@ -38,6 +38,8 @@ def test_scores_of_held_out_frames_go_into_the_familys_files_and_all_into_the_cu
     folder.record_evaluation("test", 10, 2.0, evaluation(20.0, 30.0))
     folder.record_evaluation("val", 10, 2.0, evaluation(40.0))
     folder.save_curves()
+    assert not (tmp_path / "run" / "eval" / "curves.png").exists()
+    folder.draw_curves()
     folder.close()
     results = json.loads((run / "results.json").read_text())
     assert results == {"ours_10": {"L1": pytest.approx(0.1), "PSNR": 25.0, "SSIM": pytest.approx(0.9)}}

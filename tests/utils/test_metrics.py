@@ -99,3 +99,9 @@ def test_different_shapes_are_refused():
     for function in (l1, psnr, ssim):
         with pytest.raises(ValueError, match=r"\[3, 4, 4\] and \[3, 4, 5\]"):
             function(torch.zeros(3, 4, 4), torch.zeros(3, 4, 5))
+
+
+def test_the_blur_of_single_precision_is_that_of_double_zero_outside():
+    maps = torch.rand(2, 3, 20, 7, generator=torch.Generator().manual_seed(0))
+    # Smaller than the window in one direction.
+    torch.testing.assert_close(blur(maps), blur(maps.double()).float(), rtol=0, atol=1e-6)

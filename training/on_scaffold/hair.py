@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 
-from parametric_head.surface import laplacian, welded
+from parametric_head.surface import laplacian, solve_symmetric, welded
 from parametric_head.zones import SKULL, zones
 from training.on_scaffold.fitted_head import FittedHead
 from training.on_scaffold.views import View
+from utils.threads import in_parallel
 
 # cm: more is no hair on a skull; what is typical where nothing tells.
 MOST, TYPICAL = 6.0, 0.8
@@ -30,17 +30,20 @@ def hair_thickness(fitted: FittedHead, views: Sequence[View]) -> np.ndarray:  # 
     points, normals = fitted.mesh.neutral[on_skull], fitted.normals[on_skull]
     steps = np.arange(0, MOST + _STEP, _STEP)
     rising = points[:, None] + (fitted.unit * steps)[:, None] * normals[:, None]  # [N, S, 3]
-    carved = np.full(len(points), MOST)
-    rim = np.zeros(len(points))
-    for view in views:
+
+    def seen_by(view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Where each line of steps leaves the person, and how far that is a rim."""
         pixels = view.project(rising)
         is_inside = (view.sample(view.matte, pixels, 1.0) > 0.5) | ~view.is_inside(pixels)
         # The first step that is outside.
         leaves = np.where(is_inside.all(axis=1), MOST, steps[(~is_inside).argmax(axis=1)])
         sight = points - view.eye
         cosine = (normals * sight).sum(axis=1) / np.linalg.norm(sight, axis=1)
+        return leaves, np.exp(-((cosine / _RIM) ** 2)) * (leaves < MOST)
+
+    carved, rim = np.full(len(points), MOST), np.zeros(len(points))
+    for leaves, seen_as_rim in in_parallel(seen_by, views):
         is_tighter = leaves <= carved
-        seen_as_rim = np.exp(-((cosine / _RIM) ** 2)) * (leaves < MOST)
         rim = np.where(is_tighter, np.maximum(seen_as_rim, rim * (leaves == carved)), rim)
         carved = np.minimum(carved, leaves)
     smooth = _smoothed(fitted, on_skull, carved, rim)
@@ -63,4 +66,4 @@ def _smoothed(
     wanted[index[on_skull]] = (rim**2 * carved + _PRIOR * usual) / (rim**2 + _PRIOR)
     smooth = laplacian(fitted.head)
     system = _STIFFNESS * smooth.T @ smooth + scipy.sparse.diags(weight + 1e-8)
-    return scipy.sparse.linalg.splu(system.tocsc()).solve(weight * wanted)[index[on_skull]]
+    return solve_symmetric(system, weight * wanted)[index[on_skull]]

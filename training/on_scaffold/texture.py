@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 
 from parametric_head.person import SIDES
-from parametric_head.surface import laplacian, welded
+from parametric_head.surface import laplacian, solve_symmetric, welded
 from parametric_head.zones import SKULL, zones
 from training.on_scaffold.fitted_head import FittedHead
 from training.on_scaffold.views import View
+from utils.threads import in_parallel
 
 # Of the matte: what is less is partly background.
 _OPAQUE = 0.95
@@ -48,13 +48,13 @@ class Texture(NamedTuple):
 
 def paint(fitted: FittedHead, lifted: np.ndarray, views: Sequence[View]) -> Texture:
     """lifted [V, 3]: how much each vertex is moved outwards by hair."""
-    total = np.zeros((len(lifted), 3))
-    weight = np.zeros(len(lifted))
     blinks = [fitted.head.columns[f"eyeBlink{side}"] for side in SIDES]
     # What folds away over an open eye, and how much.
     folds = np.linalg.norm(fitted.mesh.shapes[blinks], axis=2) / (_FOLD * fitted.unit)
     folds = np.minimum(folds, 1)  # [2, V]
-    for view in views:
+
+    def seen_by(view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Its colours [V, 3] times how far they count [V], and that."""
         coefficients = fitted.coefficients(view.expression)
         points = fitted.mesh.vertices(coefficients) + lifted
         sight = points - view.eye
@@ -65,7 +65,11 @@ def paint(fitted: FittedHead, lifted: np.ndarray, views: Sequence[View]) -> Text
         trust = is_good * np.clip((cosine - _GRAZING) / (1 - _GRAZING), 0, 1)
         for fold, closed in zip(folds, coefficients[blinks], strict=True):
             trust = trust * (1 - fold * (1 - np.clip(closed, _OPEN, 1)))
-        total += trust[:, None] * view.sample(view.image, pixels, 0.0)
+        return trust[:, None] * view.sample(view.image, pixels, 0.0), trust
+
+    total, weight = np.zeros((len(lifted), 3)), np.zeros(len(lifted))
+    for colors, trust in in_parallel(seen_by, views):
+        total += colors
         weight += trust
     known = np.clip(weight / _ENOUGH, 0, 1)
     color = total / np.maximum(weight, 1e-9)[:, None]
@@ -97,5 +101,5 @@ def _filled(fitted: FittedHead, color: np.ndarray, known: np.ndarray) -> np.ndar
     np.add.at(wanted, index, trust[:, None] * mixed)
     smooth = laplacian(fitted.head)
     system = _FAINT * smooth.T @ smooth + scipy.sparse.diags(weights + 1e-9)
-    solved = scipy.sparse.linalg.splu(system.tocsc()).solve(wanted)
+    solved = solve_symmetric(system, wanted)
     return np.clip(np.where(known[:, None] > 0.99, color, solved[index]), 0, 1)

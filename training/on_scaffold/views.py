@@ -6,9 +6,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from parametric_head.drawing import draw_mesh
+from parametric_head.drawing import draw_depth
 from scene.dataset import Frame, FrameDataset
 from utils.sampling import evenly_spread
+from utils.threads import in_parallel
 
 # Views that tell thickness and colours, and more that tell what only some expression shows.
 MOST_VIEWS, MOST_EXPRESSIONS = 32, 16
@@ -59,8 +60,8 @@ class View(NamedTuple):
         seen = self.to_camera(points)
         # One focal length draws: what is left of the other goes into y.
         squeezed = seen * [1, self.focal[1] / self.focal[0], 1]
-        drawn = draw_mesh(squeezed, triangles, self.focal[0], self.center, (width, height))
-        depth = np.where(np.isfinite(drawn.depth), drawn.depth, 1e3).astype(np.float32)
+        drawn = draw_depth(squeezed, triangles, self.focal[0], self.center, (width, height))
+        depth = np.where(np.isfinite(drawn), drawn, np.float32(1e3))
         surface = self.sample(depth, self.project(points), outside=0.0)
         return seen[:, 2] < surface + _TOLERANCE
 
@@ -73,7 +74,7 @@ def choose_views(frames: FrameDataset) -> list[View]:
     extreme = np.argsort(yaw)[evenly_spread(len(yaw), MOST_VIEWS // 2)]
     in_time = evenly_spread(len(yaw), MOST_VIEWS // 2)
     chosen = np.unique(np.concatenate([extreme, in_time, _strongest(frames.expressions.cpu().numpy())]))
-    return [_view(frames[int(i)]) for i in chosen]
+    return in_parallel(lambda i: _view(frames[i]), chosen.tolist())
 
 
 def _strongest(expressions: np.ndarray) -> np.ndarray:
@@ -97,14 +98,15 @@ def _view(frame: Frame) -> View:
 
 def inside_share(views: Sequence[View], points: np.ndarray) -> np.ndarray:
     """In what share of the pictures that show a point [N, 3] it lies on the person, or near; 0 for none."""
-    inside, shown = np.zeros(len(points)), np.zeros(len(points))
-    for view in views:
+
+    def seen_by(view: View) -> tuple[np.ndarray, np.ndarray]:
         pixels = view.project(points)
         is_shown = view.is_inside(pixels)
         size = 2 * round(_NEAR * max(view.matte.shape)) + 1
         matte = cv2.dilate(view.matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-        inside += is_shown & (view.sample(matte, pixels, 0.0) > 0.5)
-        shown += is_shown
+        return is_shown & (view.sample(matte, pixels, 0.0) > 0.5), is_shown
+
+    inside, shown = (np.sum(seen, axis=0) for seen in zip(*in_parallel(seen_by, views), strict=True))
     return inside / np.maximum(shown, 1)
 
 
