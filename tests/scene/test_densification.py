@@ -159,8 +159,8 @@ def test_reset_lowers_the_decoded_opacity_and_nothing_else(camera):
     )
     assert opacities.max() > 0.5 and opacities.min() < RESET_OPACITY  # both sides were tried
     assert all(torch.equal(value, head.state_dict()[name]) for name, value in others.items())
-    state = densifier.optimizer._find("opacity_offset")[0].state[head.gaussians.opacity_offset]
-    assert state["exp_avg"].abs().sum() == 0 and state["exp_avg_sq"].abs().sum() == 0
+    moments = densifier.optimizer.adam.moments[head.gaussians.opacity_offset]
+    assert moments.exp_avg.abs().sum() == 0 and moments.exp_avg_sq.abs().sum() == 0
 
 
 def test_events_fire_at_the_published_iterations():
