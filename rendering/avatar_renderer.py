@@ -139,11 +139,9 @@ def draw(
     background: Tensor,
     pipeline: PipelineParams,
 ) -> list[Rasterization]:
-    """A head as several cameras see it, each with a drive of its own."""
-    return [
-        render(camera, head(camera, drive), background, pipeline=pipeline)
-        for camera, drive in zip(cameras, drives, strict=True)
-    ]
+    """A head as several cameras of one size see it, each with a drive of its own."""
+    drawn = render(cameras, head.views(cameras, drives), background, pipeline=pipeline)
+    return [Rasterization(*parts) for parts in zip(*drawn, strict=True)]
 
 
 def _pictures(

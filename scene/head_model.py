@@ -126,8 +126,7 @@ class GaussianHead(nn.Module):
         """What `forward` gives for V cameras and drives, stacked: [V, N, ...]."""
         if fused.applies(self, drives):
             return fused.driven_splats(self, drives)
-        splats = [self(camera, drive) for camera, drive in zip(cameras, drives, strict=True)]
-        return Splats(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*splats)))
+        return stacked([self(camera, drive) for camera, drive in zip(cameras, drives, strict=True)])
 
     def _deformed(self, drive: Drive, seats: Seats | None) -> tuple["_Placed", Blend | None]:
         """The canonical Gaussians with what is learned of the person's shape and of the drive."""
@@ -268,6 +267,11 @@ def pose_code(pose: Tensor | None, usual: Tensor) -> Tensor:  # [12]
     if pose is None:
         return torch.zeros_like(usual).flatten()
     return POSE_GAIN * (pose[:3] - usual).flatten()
+
+
+def stacked(splats: Sequence[Splats]) -> Splats:
+    """Several splats [N, ...] as one: [V, N, ...]."""
+    return Splats(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*splats, strict=True)))
 
 
 class _Placed(NamedTuple):

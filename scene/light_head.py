@@ -11,6 +11,7 @@ After that the torso follows the head's pose as the full head's does (scene/tors
 camera.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from diff_gaussian_rasterization import Splats
 from scene.blendshapes import OFFSET_SIZES
 from scene.cameras import Camera
-from scene.head_model import POSE_CODE_SIZE, pose_code
+from scene.head_model import POSE_CODE_SIZE, pose_code, stacked
 from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.views import Drive
 
@@ -120,6 +121,10 @@ class LightHead(nn.Module):
     def torso(self) -> Torso:
         """What follows the torso, and how."""
         return Torso(*(getattr(self, f"torso_{name}") for name in Torso._fields))
+
+    def views(self, cameras: Sequence[Camera], drives: Sequence[Drive]) -> Splats:
+        """What `forward` gives for V cameras and drives, stacked: [V, N, ...]."""
+        return stacked([self(camera, drive) for camera, drive in zip(cameras, drives, strict=True)])
 
     def forward(self, camera: Camera, drive: Drive | Tensor) -> Splats:
         """The splats of a driven head. An expression [E] alone will do for a drive; the camera changes

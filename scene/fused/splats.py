@@ -31,7 +31,7 @@ def applies(head: nn.Module, drives: Sequence[Drive] = ()) -> bool:
     """Whether the kernels can do what `head` does with these drives: a head on a scaffold with the networks
     of preset `best`, in float32 on a CUDA device, and no gradient wanted of a drive."""
     device = head.gaussians.xyz.device
-    if not head.uses_kernels or device.type != "cuda" or len(drives) > MAX_VIEWS:
+    if not head.uses_kernels or device.type != "cuda":
         return False
     given = [tensor for drive in drives for tensor in drive if tensor is not None]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
@@ -46,9 +46,14 @@ def driven_splats(head: nn.Module, drives: Sequence[Drive]) -> Splats:
     drives = tuple(
         Drive(*(None if t is None else t.detach().contiguous() for t in drive)) for drive in drives
     )
+    parts = []
     with torch.cuda.device(head.gaussians.xyz.device):
-        call = Call(head, drives, kernels_for(head))
-        means, opacities, scales, rotations, colors = _Driven.apply(call, *layout.parameters_of(head))
+        for start in range(0, len(drives), MAX_VIEWS):
+            call = Call(head, drives[start : start + MAX_VIEWS], kernels_for(head))
+            parts.append(_Driven.apply(call, *layout.parameters_of(head)))
+    means, opacities, scales, rotations, colors = (
+        part[0] if len(part) == 1 else torch.cat(part) for part in zip(*parts, strict=True)
+    )
     return Splats(means, opacities, scales, rotations, colors[:, :, None])
 
 
