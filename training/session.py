@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from scene.views import HeadView
 from training.augmentation import Augmentation
 from training.captured_step import CapturedStep
 from training.evaluation import evaluate
-from training.live_view import LiveView
 from training.loss import TrainingLoss
 from training.run_folder import RunFolder
 from training.state import TrainingState
@@ -35,6 +34,9 @@ from utils.device import describe
 from utils.errors import UserError
 from utils.metrics import psnr
 from utils.progress import Progress
+
+if TYPE_CHECKING:
+    from training.live_view import LiveView
 
 # Iterations between two looks at the loss: each one waits for the GPU.
 REPORT_INTERVAL = 10
@@ -74,9 +76,12 @@ class Session:
         self.interruption = threading.Event()
         self._psnr: float | None = None
         self._saved_at: int | None = None
-        self._live: LiveView | None = None
+        self._live: "LiveView | None" = None
         if config.run.viewer:
             avatar = self._avatar(state.head)
+            # Only now: what serves pages takes a while to import.
+            from training.live_view import LiveView
+
             self._live = LiveView(folder.path.name, config.run.viewer_port, avatar, folder.log)
 
     def __enter__(self) -> "Session":
