@@ -5,6 +5,7 @@ test           install what is missing; run the tests (GPU tests are skipped, by
 lint           install ruff if missing; check and format --check
 format         the same ruff: mend what it can mend by itself, and format
 results        the tables of docs/results.md once more, on a GPU: results --clips DIR [DIR ...]
+gallery        make gallery/ again from a trained avatar: gallery -m output/obama
 setup          install everything into .venv, run nothing
 demo-offline   demo and test without installing: with .venv if it is there, else with this Python
 test-offline
@@ -93,6 +94,10 @@ def results(arguments):
     return run([environment.ensure(Group.RUNTIME), "benchmarks/results.py", *arguments])
 
 
+def gallery(arguments):
+    return run([environment.ensure(Group.RUNTIME), "tools/make_gallery.py", *arguments])
+
+
 def setup(arguments):
     environment.ensure(Group.RUNTIME, Group.DEVELOPMENT)
     print(f"ready: {environment.VENV}")
@@ -125,6 +130,7 @@ TARGETS = {
     "lint": lint,
     "format": format_code,
     "results": results,
+    "gallery": gallery,
     "setup": setup,
     "demo-offline": demo_offline,
     "test-offline": test_offline,

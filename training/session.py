@@ -76,13 +76,14 @@ class Session:
         self.interruption = threading.Event()
         self._psnr: float | None = None
         self._saved_at: int | None = None
-        self._live: "LiveView | None" = None
-        if config.run.viewer:
-            avatar = self._avatar(state.head)
-            # Only now: what serves pages takes a while to import.
-            from training.live_view import LiveView
+        self._live = self._live_view() if config.run.viewer else None
 
-            self._live = LiveView(folder.path.name, config.run.viewer_port, avatar, folder.log)
+    def _live_view(self) -> "LiveView":
+        # Only now: what serves pages takes a while to import.
+        from training.live_view import LiveView
+
+        name, port, log = self.folder.path.name, self.config.run.viewer_port, self.folder.log
+        return LiveView(name, port, self._avatar(self.state.head), log)
 
     def __enter__(self) -> "Session":
         # Backward passes in this thread: handing them to autograd's own costs more than it gives.
