@@ -58,6 +58,8 @@ def train(session: Session) -> None:
             session.save()
         elif iteration in run.checkpoint_iterations:
             session.save_checkpoint()
+        elif session.is_time_to_save:
+            session.save_checkpoint(is_passing=True)
         if session.is_out_of_time:
             break
     session.finish()

@@ -65,8 +65,11 @@ class TrainingState:
         """The head that is evaluated and saved."""
         return self.head if self.average is None else self.average.averaged(self.head)
 
-    def save(self, path: Path, expression_names: tuple[str, ...] | None = None) -> None:
-        """Write a checkpoint, atomically. `expression_names`: of the coefficients that it learned from."""
+    def save(
+        self, path: Path, expression_names: tuple[str, ...] | None = None, is_passing: bool = False
+    ) -> None:
+        """Write a checkpoint, atomically. `expression_names`: of the coefficients that it learned from;
+        `is_passing`: the next one takes its place."""
         averaged = self.average.weights if self.average is not None else {}
         tensors = {
             **{f"head.{name}": value for name, value in self.head.state_dict().items()},
@@ -79,6 +82,7 @@ class TrainingState:
         metadata = {
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "is_passing": is_passing,
             "last_reset": self.densifier.last_reset,
             "num_frames": self.sampler.num_frames,
             "expression_names": expression_names,

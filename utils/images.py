@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.errors import UserError
+from utils.errors import UserError, WriteError
 
 NEUTRAL_GREY = 128
 _LABEL_HEIGHT = 18
@@ -50,7 +50,7 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
 
     Four channels are RGB and alpha, the colour not multiplied by it.
 
-    Raises UserError where the file system refuses.
+    Raises WriteError where the file system refuses.
     """
     pixels = to_uint8(image) if isinstance(image, Tensor) else image
     if pixels.dtype != np.uint8:
@@ -64,7 +64,7 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(data.tobytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
+        raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_png(path: str | Path) -> np.ndarray:
