@@ -26,13 +26,14 @@ from scene.views import HeadView
 from training.augmentation import Augmentation
 from training.captured_step import CapturedStep
 from training.evaluation import evaluate
+from training.health import Health
 from training.live_view import LiveView
 from training.loss import TrainingLoss
 from training.run_folder import RunFolder
 from training.state import TrainingState
 from training.step import StepResult, TrainingStep
 from utils.device import describe
-from utils.errors import UserError, WriteError
+from utils.errors import WriteError
 from utils.metrics import psnr
 from utils.progress import Progress
 
@@ -70,6 +71,7 @@ class Session:
         self.config, self.data, self.state, self.folder = config, data, state, folder
         self.augmentation = augmentation
         self.step = CapturedStep(TrainingStep(state, loss, config), state.head, can_capture)
+        self.health = Health(state, folder.warn, self.step.forget)
         # Set by Ctrl-C and SIGTERM.
         self.interruption = threading.Event()
         self._signal: int = signal.SIGINT
@@ -132,23 +134,21 @@ class Session:
         frames.prefetch(state.sampler.upcoming(PREFETCHED_FRAMES))
         return self.augmentation(frames[state.sampler.next()], state.iteration, state.generator)
 
-    def report(self, result: StepResult, truth: Tensor) -> None:
-        """Show how it goes. Raises UserError where the loss is no number any more."""
+    def report(self, result: StepResult, view: HeadView) -> None:
+        """Show how it goes. Raises UserError where it can go on no more, see training/health.py."""
         iteration, head = self.state.iteration, self.state.head
+        self.health.watch(view.image_id)
         self.state.seconds = time.perf_counter() - self._clock
         if iteration % REPORT_INTERVAL and iteration != 1:
             self._progress.update()
             return
+        self.health.check()
         loss = float(result.loss)
-        parameters = dict(head.named_parameters())
-        are_finite = torch.stack([p.isfinite().all() for p in parameters.values()]).tolist()
-        broken = [name for name, is_finite in zip(parameters, are_finite) if not is_finite]
-        if broken or not np.isfinite(loss):
-            raise UserError(
-                f"iteration {iteration}: the loss is {loss}, not finite: {', '.join(broken) or 'it alone'}; "
-                "stopped without saving; lower the learning rates or look for the cause with --detect_anomaly"
-            )
-        current = float(psnr(result.image, truth))
+        if not np.isfinite(loss):
+            # Its step was skipped.
+            self._progress.update()
+            return
+        current = float(psnr(result.image, view.truth))
         self._psnr = current if self._psnr is None else 0.9 * self._psnr + 0.1 * current
         num = len(head.gaussians)
         self._progress.update(1, loss=loss, PSNR=self._psnr, Gaussians=num)
@@ -199,6 +199,8 @@ class Session:
             self.folder.warn(f"[iteration {self.state.iteration}] {error}: {what}")
 
     def _write_checkpoint(self, is_passing: bool = False) -> None:
+        # What is not finite takes no good checkpoint's place.
+        self.health.check()
         # A disk that is full now is not asked at every iteration.
         self._saved_when = time.monotonic()
         iteration, names = self.state.iteration, self.data.clip.expression_names
@@ -262,5 +264,7 @@ class Session:
                 print(f"{name}: {line}")
         self._try(self.folder.draw_curves)
         device = describe(self.data.background.device)
+        if self.health.num_skipped:
+            log(f"{self.health.num_skipped} steps were skipped: their loss or a gradient was not finite")
         num, minutes = len(state.head.gaussians), state.seconds / 60
         log(f"{state.iteration} iterations in {minutes:.1f} minutes, {num} Gaussians, {device}")
