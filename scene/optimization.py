@@ -200,6 +200,10 @@ class HeadOptimizer:
         by_parameter: dict[str, dict[str, Tensor]] = {}
         for path, value in tensors.items():
             name, key = path.rsplit(".", 1)
+            if key != "step" and value.shape != parameters[name].shape:
+                raise ValueError(
+                    f"{path}: shape {list(value.shape)}, expected {list(parameters[name].shape)}"
+                )
             device = parameters[name].device
             value = value.to(device, torch.float32) if key == "step" else value.to(device).clone()
             by_parameter.setdefault(name, {})[key] = value

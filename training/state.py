@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 
 from arguments import TrainConfig
+from scene.avatar import UNFIT
+from scene.avatar_checks import check_sizes
 from scene.densification import DensificationStats, Densifier
-from scene.head_model import GaussianHead
+from scene.head_model import Architecture, GaussianHead
 from scene.optimization import HeadOptimizer, schedules
 from training.averaging import WeightAverage
 from training.sampler import EpochSampler
@@ -100,17 +102,30 @@ class TrainingState:
                 f"{path}: made with {metadata.get('num_frames', 'unknown')} training frames, "
                 f"now there are {num_frames}"
             )
+        try:
+            return cls._of(tensors, metadata, config, device)
+        except UNFIT as error:
+            raise UserError(
+                f"{path}: no checkpoint of a training run, or of another version ({error})"
+            ) from error
+
+    @classmethod
+    def _of(cls, tensors: dict, metadata: dict, config: TrainConfig, device: torch.device) -> "TrainingState":
+        num_frames = metadata["num_frames"]
         groups = {prefix: {} for prefix in ("head", "optimizer", "stats", "average")}
         for name, value in tensors.items():
             prefix, _, rest = name.partition(".")
             if prefix in groups:
                 groups[prefix][rest] = value
+        check_sizes(Architecture(**metadata["head"]["architecture"]), groups["head"])
         head = GaussianHead.from_state(groups["head"], metadata["head"]).to(device)
         generator = torch.Generator()
         generator.set_state(tensors["generator"])
         state = cls.around(head, config, num_frames, generator)
         state.optimizer.load_state_tensors_(groups["optimizer"])
         state.densifier.stats = DensificationStats.from_tensors(groups["stats"], device)
+        if any(len(value) != len(head.gaussians) for value in groups["stats"].values()):
+            raise ValueError("statistics of another number of Gaussians")
         state.densifier.last_reset = metadata["last_reset"]
         state.sampler.restore(tensors["sampler"])
         if state.average is not None and groups["average"]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from utils.errors import UserError, WriteError
+from utils.image_headers import check_picture_size
 
 NEUTRAL_GREY = 128
 _LABEL_HEIGHT = 18
@@ -70,10 +71,11 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
 def read_png(path: str | Path) -> np.ndarray:
     """Read an image file as an 8-bit array [H, W, 3]. Raises UserError where it is missing or damaged."""
     try:
-        data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
-    except OSError as error:
+        data = Path(path).read_bytes()
+        check_picture_size(data)
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, ValueError, cv2.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if pixels is None:
         raise UserError(f"{path}: no readable image")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
