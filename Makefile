@@ -3,7 +3,7 @@
 # make results ARGS="--clips data/obama data/macron"
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-offline test test-offline lint format results setup clean
+.PHONY: help demo demo-offline test test-offline reliability lint format results setup clean
 
-help demo demo-offline test test-offline lint format results setup clean:
+help demo demo-offline test test-offline reliability lint format results setup clean:
 	@$(PYTHON) tools/tasks.py $@ $(ARGS)

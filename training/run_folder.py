@@ -63,8 +63,12 @@ class RunFolder:
         is_continued = config.run.resume or config.run.start_checkpoint is not None
         if config.run.overwrite and not is_continued:
             self._clear()
-        for name in ("", *OWN_FOLDERS):
-            remove_leftovers(self.path / name)
+        for folder in (
+            self.path,
+            *(self.path / name for name in OWN_FOLDERS),
+            *self.path.glob("point_cloud/*/"),
+        ):
+            remove_leftovers(folder)
         self.store_config(config)
         # Without a buffer: what a full disk refused is not tried again at the end.
         self._log_file = (self.path / "train.log").open("ab", buffering=0)
