@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scene.avatar_checks import check_indices, check_sizes, checked_camera
+from scene.avatar_checks import checked_architecture, checked_camera
 from scene.cameras import Camera
-from scene.head_model import Architecture, GaussianHead
+from scene.head_model import GaussianHead
 from scene.light_file import MARKER, pack_light_head, unpack_light_head
 from scene.light_head import LightHead
 from scene.scaffold_file import pack_scaffold, unpack_scaffold
@@ -159,10 +159,8 @@ def light_path(model_path: Path, iteration: int) -> Path:
 def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | LightHead:
     if MARKER in metadata:
         return unpack_light_head(tensors)
-    tensors, architecture = unpack_scaffold(tensors), Architecture(**metadata["head"]["architecture"])
-    check_sizes(architecture, tensors)
-    if architecture.scaffold:
-        check_indices(tensors)
+    tensors = unpack_scaffold(tensors)
+    checked_architecture(metadata["head"], tensors)
     return GaussianHead.from_state(tensors, metadata["head"])
 
 

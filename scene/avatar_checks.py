@@ -5,12 +5,14 @@ what kernels read.
 """
 
 import math
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from scene.cameras import Camera
 from scene.head_model import Architecture
+from scene.scaffold import ScaffoldMesh
 
 # Of a picture, pixels.
 LARGEST_SIDE = 16_384
@@ -33,17 +35,39 @@ def checked_camera(stored: dict) -> Camera:
     return camera
 
 
+def checked_architecture(head: dict, state: dict[str, Tensor]) -> Architecture:
+    """The architecture of a stored head, held against the state that is there.
+
+    Raises ValueError, TypeError or KeyError.
+    """
+    architecture = Architecture(**head["architecture"])
+    check_sizes(architecture, state)
+    if architecture.scaffold:
+        check_scaffold(state, architecture.expression_size)
+    degree = head["active_sh_degree"]
+    if type(degree) is not int or not 0 <= degree <= architecture.sh_degree:
+        raise ValueError(f"active_sh_degree: {degree!r}, expected 0 to {architecture.sh_degree}")
+    if type(head["deforms"]) is not bool:
+        raise TypeError(f"deforms: {head['deforms']!r}, expected true or false")
+    return architecture
+
+
 def check_sizes(a: Architecture, state: dict[str, Tensor]) -> None:
     """Hold the sizes of an architecture against the tensors that are there, before others are made of them.
 
     (A head on PyTorch's meta device would tell all shapes, and takes 2.4 s at its first use.) Raises
     ValueError, TypeError or KeyError.
     """
+    for option in fields(a):
+        value = getattr(a, option.name)
+        kinds = (int, float) if option.type is float else (option.type,)
+        if type(value) not in kinds or not math.isfinite(value):
+            raise TypeError(f"architecture: {option.name}: {value!r}, expected {option.type.__name__}")
     bounds = {"deformation_depth": (1, 64), "position_frequencies": (0, 30), "sh_degree": (0, 3)}
     bounds |= {"expression_size": (1, LARGEST_EXPRESSION)}
     for name, (least, most) in bounds.items():
         value = getattr(a, name)
-        if type(value) is not int or not least <= value <= most:
+        if not least <= value <= most:
             raise ValueError(f"architecture: {name}: {value}, expected {least} to {most}")
     num, width = len(state["gaussians.xyz"]), a.deformation_width
     expected = {
@@ -61,24 +85,34 @@ def check_sizes(a: Architecture, state: dict[str, Tensor]) -> None:
             raise ValueError(f"deformation.layers.{i}.weight: expected {width} columns or more")
 
 
-def check_indices(state: dict[str, Tensor]) -> None:
-    """Refuse a scaffold whose triangles name vertices, or whose Gaussians triangles, that are not there.
+def check_scaffold(state: dict[str, Tensor], expression_size: int) -> None:
+    """Refuse a scaffold whose parts do not fit one another, or that names what is not there.
 
-    Raises ValueError.
+    Raises ValueError or KeyError.
     """
-    triangles, num_vertices = state["scaffold.triangles"], len(state["scaffold.neutral"])
-    of_vertices = {"scaffold.color": 0, "scaffold.shapes": 1}
-    of_triangles = dict.fromkeys(("scaffold.limits", "scaffold.is_of_head", "scaffold.seen"), 0)
-    for sizes, count in ((of_vertices, num_vertices), (of_triangles, len(triangles))):
-        for name, axis in sizes.items():
-            if state[name].shape[axis] != count:
-                raise ValueError(
-                    f"{name}: shape {list(state[name].shape)}, expected {count} along axis {axis}"
-                )
+    mesh = {name: state[f"scaffold.{name}"] for name in ScaffoldMesh._fields}
+    num_vertices, num_triangles, num_balls = (len(mesh[n]) for n in ("neutral", "triangles", "ball_ranges"))
+    shapes = {
+        "neutral": (num_vertices, 3),
+        "shapes": (expression_size, num_vertices, 3),
+        "triangles": (num_triangles, 3),
+        "limits": (num_triangles, 3),
+        "is_of_head": (num_triangles,),
+        "seen": (num_triangles,),
+        "color": (num_vertices, 3),
+        "ball_ranges": (num_balls, 2),
+        "ball_centers": (num_balls, 3),
+        "ball_turns": (num_balls, 3, expression_size),
+    }
+    for name, shape in shapes.items():
+        if tuple(mesh[name].shape) != shape:
+            raise ValueError(f"scaffold.{name}: shape {list(mesh[name].shape)}, expected {list(shape)}")
     for name, indices, count in (
-        ("scaffold.triangles", triangles, num_vertices),
-        ("scaffold.ball_ranges", state["scaffold.ball_ranges"], num_vertices + 1),
-        ("gaussians.triangle", state["gaussians.triangle"], len(triangles)),
+        ("scaffold.triangles", mesh["triangles"], num_vertices),
+        ("scaffold.ball_ranges", mesh["ball_ranges"], num_vertices + 1),
+        ("gaussians.triangle", state["gaussians.triangle"], num_triangles),
     ):
+        if indices.is_floating_point() or indices.dtype == torch.bool:
+            raise ValueError(f"{name}: {indices.dtype}, expected whole numbers")
         if indices.numel() and not 0 <= indices.min() <= indices.max() < count:
             raise ValueError(f"{name}: expected indices below {count}")

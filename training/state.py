@@ -12,9 +12,9 @@ import torch
 
 from arguments import TrainConfig
 from scene.avatar import UNFIT
-from scene.avatar_checks import check_sizes
+from scene.avatar_checks import checked_architecture
 from scene.densification import DensificationStats, Densifier
-from scene.head_model import Architecture, GaussianHead
+from scene.head_model import GaussianHead
 from scene.optimization import HeadOptimizer, schedules
 from training.averaging import WeightAverage
 from training.sampler import EpochSampler
@@ -117,7 +117,7 @@ class TrainingState:
             prefix, _, rest = name.partition(".")
             if prefix in groups:
                 groups[prefix][rest] = value
-        check_sizes(Architecture(**metadata["head"]["architecture"]), groups["head"])
+        checked_architecture(metadata["head"], groups["head"])
         head = GaussianHead.from_state(groups["head"], metadata["head"]).to(device)
         generator = torch.Generator()
         generator.set_state(tensors["generator"])

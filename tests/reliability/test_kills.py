@@ -108,6 +108,7 @@ def test_a_few_kills_inside_saves_lose_nothing(runner, clip, whole, tmp_path):
 
 
 @pytest.mark.reliability
+@pytest.mark.timeout(3600)
 def test_kills_inside_saves_lose_nothing(runner, clip, whole, tmp_path):
     faults = faults_of(whole[1])
     random.Random(1).shuffle(faults)
@@ -115,6 +116,7 @@ def test_kills_inside_saves_lose_nothing(runner, clip, whole, tmp_path):
 
 
 @pytest.mark.reliability
+@pytest.mark.timeout(3600)
 def test_kills_at_random_moments_lose_nothing(runner, clip, whole, tmp_path):
     """Each run is killed once somewhere between its start and its end."""
     begun, log = time.monotonic(), tmp_path / "log"
