@@ -3,7 +3,13 @@
 # make results ARGS="--clips data/obama data/macron"
 PYTHON ?= python3
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help demo demo-offline test test-offline lint format results gallery setup clean
 
 help demo demo-offline test test-offline lint format results gallery setup clean:
+=======
+.PHONY: help demo demo-offline test test-offline reliability lint format results setup clean
+
+help demo demo-offline test test-offline reliability lint format results setup clean:
+>>>>>>> rel
 	@$(PYTHON) tools/tasks.py $@ $(ARGS)

@@ -27,8 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     config = parse_train_args(argv)
     prepare_environment()
     from training.start import begin
+    from utils.device import lack_of_memory_in_words
 
-    with begin(config) as session:
+    with lack_of_memory_in_words(), begin(config) as session:
         train(session)
 
 
@@ -47,7 +48,7 @@ def train(session: Session) -> None:
         view = session.next_view()
         result = session.step(view, state.densifier.observes(iteration))
         state.after_step_(iteration)
-        session.report(result, view.truth)
+        session.report(result, view)
         session.show()
 
         if session.interruption.is_set() or iteration == schedule.iterations:
@@ -58,6 +59,8 @@ def train(session: Session) -> None:
             session.save()
         elif iteration in run.checkpoint_iterations:
             session.save_checkpoint()
+        elif session.is_time_to_save:
+            session.save_checkpoint(is_passing=True)
         if session.is_out_of_time:
             break
     session.finish()

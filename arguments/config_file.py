@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from arguments.params import RETIRED, TRAIN_GROUPS, TrainConfig
 from arguments.validation import check_ranges
 from utils.errors import UserError
-from utils.json_files import write_json
+from utils.json_files import read_bounded, write_json
 
 FORMAT = "gaussianhead config 1"
 
@@ -67,7 +67,7 @@ def _stored_values(document: dict, path: Path | str) -> dict[str, _Stored]:
 
 def _read_json(path: Path) -> dict:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_bounded(path).decode("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the options of a trained avatar") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
@@ -76,6 +76,8 @@ def _read_json(path: Path) -> dict:
         raise UserError(
             f"{path}: line {error.lineno} column {error.colno}: not valid JSON ({error.msg})"
         ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f'{path}: format: expected "{FORMAT}", as train.py of this version writes it')
     return document

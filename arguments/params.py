@@ -374,6 +374,12 @@ class RunParams:
     checkpoint_iterations: tuple[int, ...] = option(
         (), "save a checkpoint to resume from at these too", unit="iterations", low=1, shown="none"
     )
+    save_minutes: float = option(
+        5.0,
+        "save a checkpoint to resume from whenever this time is over; the next one takes its place; 0 = off",
+        unit="minutes",
+        low=0,
+    )
     start_checkpoint: Path | None = option(
         None, "go on from this checkpoint file, with the options of this command line", shown="none"
     )

@@ -4,7 +4,6 @@ The family's viewers expect a world whose y points down. Ours points up, so all 
 turn about x: (x, y, z) becomes (x, -y, -z).
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from scene.cameras import Camera
 from scene.gaussian_model import GaussianModel
 from scene.head_model import GaussianHead
 from scene.views import Drive
+from utils.json_files import write_json
 from utils.ply import save_ply, save_points
 from utils.rotations import quaternion_multiply
 from utils.sh_baking import bake_sh, baking_loss
@@ -49,7 +49,7 @@ def save_cameras(path: Path, cameras: Sequence[Camera], names: Sequence[str]) ->
                 "cy": camera.cy,
             }
         )
-    path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    write_json(path, entries)
 
 
 def save_initial_points(path: Path, gaussians: GaussianModel) -> None:

@@ -53,18 +53,23 @@ class Adam:
         self.moments: dict[nn.Parameter, Moments] = {}
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Move all parameters that have a gradient, and drop it."""
+    def step(self, skip: Tensor | None = None) -> None:
+        """Move all parameters that have a gradient, and drop it. Where `skip` [] is true, only drop it."""
         moved = [(g, p) for g in self.groups for p in g.parameters if p.grad is not None and p.numel()]
         for _, parameter in moved:
             if parameter not in self.moments:
                 self.moments[parameter] = fresh_moments(parameter)
         if not moved:
             return
-        torch._foreach_add_([self.moments[parameter].step for _, parameter in moved], 1)
+        steps = [self.moments[parameter].step for _, parameter in moved]
         if can_step([parameter for _, parameter in moved]):
-            adam_step([(g, p, self.moments[p]) for g, p in moved], BETAS, self.eps)
-        else:
+            # The host does not know whether this step counts.
+            skip = None if skip is None else skip.float()
+            # One for each: to add the same tensor to all cannot be recorded as a graph.
+            torch._foreach_add_(steps, 1 if skip is None else [1 - skip] * len(steps))
+            adam_step([(g, p, self.moments[p]) for g, p in moved], BETAS, self.eps, skip)
+        elif skip is None or not skip:
+            torch._foreach_add_(steps, 1)
             for group in self.groups:
                 self._step_group(group, [p for g, p in moved if g is group])
         for group in self.groups:

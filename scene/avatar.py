@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scene.avatar_checks import checked_architecture, checked_camera
 from scene.cameras import Camera
 from scene.head_model import GaussianHead
 from scene.light_file import MARKER, pack_light_head, unpack_light_head
@@ -23,6 +24,8 @@ from scene.scaffold_file import pack_scaffold, unpack_scaffold
 from utils.checkpoint import find_iteration, iteration_path, list_iterations, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 
+# What is raised where the parts of a file do not fit together.
+UNFIT = (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError, OverflowError)
 MODEL_FOLDER, LIGHT_FOLDER = "model", "light"
 MOTION = "clip.motion"
 # Most of the file; loaded as float32 again.
@@ -117,21 +120,21 @@ def load_avatar(
     tensors, metadata = load_checkpoint(path)
     motion = tensors.pop(MOTION, None)
     try:
-        camera = dict(metadata["camera"])
-        camera["world_to_camera"] = torch.tensor(camera["world_to_camera"])
+        camera = checked_camera(dict(metadata["camera"]))
         names = metadata["expression_names"]
         avatar = Avatar(
             head=_head_of(tensors, metadata).requires_grad_(False),
             neutral_expression=torch.tensor(metadata["neutral_expression"]),
             expression_names=tuple(names) if names else None,
-            camera=Camera(**camera),
+            camera=camera,
             background=torch.tensor(metadata["background"]),
             iteration=metadata["iteration"],
             motion=motion,
             picture_size=tuple(metadata["picture_size"]) if metadata.get("picture_size") else None,
             clip_digest=metadata.get("clip_digest"),
         )
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        _check_numbers(avatar)
+    except UNFIT as error:
         raise UserError(f"{path}: not a model for use, or of another version ({error})") from error
     return avatar.to(device)
 
@@ -156,7 +159,27 @@ def light_path(model_path: Path, iteration: int) -> Path:
 def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | LightHead:
     if MARKER in metadata:
         return unpack_light_head(tensors)
-    return GaussianHead.from_state(unpack_scaffold(tensors), metadata["head"])
+    tensors = unpack_scaffold(tensors)
+    checked_architecture(metadata["head"], tensors)
+    return GaussianHead.from_state(tensors, metadata["head"])
+
+
+def _check_numbers(avatar: Avatar) -> None:
+    """Raise ValueError where what drives an avatar does not fit it."""
+    num = len(avatar.neutral_expression)
+    head = avatar.head
+    size = len(head.neutral_expression) if isinstance(head, LightHead) else head.architecture.expression_size
+    if avatar.neutral_expression.shape != (size,) or not avatar.neutral_expression.isfinite().all():
+        raise ValueError(f"neutral_expression: expected {size} finite numbers")
+    if avatar.expression_names is not None and len(avatar.expression_names) != num:
+        raise ValueError(f"expression_names: expected {num}, found {len(avatar.expression_names)}")
+    if avatar.background.shape != (3,) or not avatar.background.isfinite().all():
+        raise ValueError("background: expected 3 finite numbers")
+    if avatar.motion is not None and (avatar.motion.dim() != 2 or avatar.motion.shape[1] != num):
+        raise ValueError(f"{MOTION}: expected rows of {num} numbers")
+    broken = [name for name, value in head.state_dict().items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{broken[0]}: not finite")
 
 
 def neutral_expression(expressions: np.ndarray, names: Sequence[str] | None) -> Tensor:

@@ -25,6 +25,8 @@ SPLIT_SHRINK = 0.8 * SPLIT_CHILDREN
 GRACE_AFTER_RESET = 100
 # Share of the scene extent; larger Gaussians are pruned once opacities were reset.
 WORLD_SIZE_LIMIT = 0.1
+# Scene extents; what is larger, or farther away, went wrong.
+HUGE = 100.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Change:
     num_split: int
     num_pruned: int
     num_gaussians: int
+    # Of the pruned ones.
+    num_broken: int = 0
 
 
 class DensificationStats:
@@ -53,12 +57,14 @@ class DensificationStats:
     def observe_(self, radii: Tensor, grad_means2d: Tensor, opacities: Tensor) -> None:
         """Add one rendered view: radii [N] pixels, gradient of the screen means [N, 2 or 3], decoded
         opacities [N]."""
-        visible = radii > 0
         norms = grad_means2d[:, :2].norm(dim=1)
+        # A view that went wrong was not seen.
+        visible = (radii > 0) & norms.isfinite()
         self.gradient_sum += torch.where(visible, norms, 0)
         self.num_seen += visible
         torch.maximum(self.max_radius, radii.to(self.max_radius.dtype), out=self.max_radius)
-        torch.maximum(self.max_opacity, opacities.detach().flatten(), out=self.max_opacity)
+        # Ignores what is no number.
+        torch.fmax(self.max_opacity, opacities.detach().flatten(), out=self.max_opacity)
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(vars(self))
@@ -87,6 +93,8 @@ class Densifier:
         self.generator = generator
         self.stats = self._fresh_stats()
         self.last_reset: int | None = None
+        # Gaussians that were pruned because they were not finite, or huge, so far in this process.
+        self.num_broken = 0
 
     def observes(self, iteration: int) -> bool:
         """Whether views of this iteration count."""
@@ -117,11 +125,14 @@ class Densifier:
         """Clone, split and prune as one gather of rows. Statistics follow their Gaussians."""
         gaussians, stats, p = self.head.gaussians, self.stats, self.params
         largest_scale = gaussians.log_scale.amax(dim=1).exp()  # [N]
-        is_needed = ~self._is_prunable(iteration, largest_scale)
+        is_broken = self._is_broken(largest_scale)
+        is_needed = ~self._is_prunable(iteration, largest_scale) & ~is_broken
         if not is_needed.any():
             raise UserError(
-                f"iteration {iteration}: no Gaussian is left that is visible and small enough; stopped "
-                "without saving; try --max_screen_size 0, or a longer --opacity_reset_interval"
+                f"iteration {iteration}: no Gaussian is left that is visible and small enough, and "
+                f"{int(is_broken.sum())} of {len(gaussians)} are not finite or huge; stopped, the last "
+                "checkpoint stays; try --max_screen_size 0, a longer --opacity_reset_interval or lower "
+                "learning rates"
             )
         wants_more = self._most_wanted(stats.gradient_sum / stats.num_seen.clamp_min(1), is_needed)
         is_large = largest_scale > p.percent_dense * self.extent
@@ -138,7 +149,25 @@ class Densifier:
         self.optimizer.gather_gaussians_(rows, is_fresh, overrides)
         for name, value in stats.tensors().items():
             setattr(stats, name, value[rows])
-        return Change(len(clones), int(is_split.sum()), int((~is_needed).sum()), len(gaussians))
+        num_broken = int(is_broken.sum())
+        self.num_broken += num_broken
+        num_pruned = int((~is_needed).sum())
+        return Change(len(clones), int(is_split.sum()), num_pruned, len(gaussians), num_broken)
+
+    @torch.no_grad()
+    def remove_broken_(self) -> int:
+        """Prune the Gaussians that are not finite, or huge, now; their number. If all are, none is pruned."""
+        gaussians, stats = self.head.gaussians, self.stats
+        is_broken = self._is_broken(gaussians.log_scale.amax(dim=1).exp())
+        num_broken = int(is_broken.sum())
+        if num_broken in (0, len(gaussians)):
+            return 0
+        rows = torch.nonzero(~is_broken)[:, 0]
+        self.optimizer.gather_gaussians_(rows, torch.zeros_like(rows, dtype=torch.bool), {})
+        for name, value in stats.tensors().items():
+            setattr(stats, name, value[rows])
+        self.num_broken += num_broken
+        return num_broken
 
     @torch.no_grad()
     def reset_opacity_(self, iteration: int) -> None:
@@ -148,6 +177,17 @@ class Densifier:
         self.head.gaussians.opacity_offset.add_((target - logit).clamp_max(0))
         self.optimizer.forget_moments_("opacity_offset")
         self.last_reset = iteration
+
+    def _is_broken(self, largest_scale: Tensor) -> Tensor:
+        """Which Gaussians [N] have a number that is not finite, or are huge."""
+        gaussians, limit = self.head.gaussians, HUGE * self.extent
+        # False for what is no number, too.
+        is_sound = (largest_scale < limit) & (gaussians.xyz.abs().amax(dim=1) < limit)
+        for parameter in gaussians.parameters():
+            is_sound &= (
+                parameter.flatten(1).isfinite().all(dim=1) if parameter.dim() > 1 else parameter.isfinite()
+            )
+        return ~is_sound
 
     def _is_prunable(self, iteration: int, largest_scale: Tensor) -> Tensor:
         p, stats = self.params, self.stats

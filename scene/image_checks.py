@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UserError
-from utils.image_headers import read_image_header
+from utils.image_headers import check_picture_size, read_image_header
 
 READER_THREADS = 8
 # Pure blue, as OpenCV decodes it.
@@ -42,6 +42,7 @@ def check_image_files(
     """
     groups = {"image": images, "mask": masks, "parsing": parsings}
     for kind, paths in groups.items():
+        _refuse_links_out(paths)
         missing = [path for path in paths if not path.is_file()]
         if missing:
             hint = _hint(kind, missing[0], images)
@@ -70,6 +71,16 @@ def _hint(kind: str, missing: Path, images: Sequence[Path]) -> str:
     return ""
 
 
+def _refuse_links_out(paths: Sequence[Path]) -> None:
+    """Refuse links that leave the data: a picture lies in the clip's folder, or where its own one leads."""
+    real = {parent: parent.resolve() for parent in {path.parent for path in paths}}
+    for path in paths:
+        if path.is_symlink():
+            target, root = path.resolve(), path.parent.parent.resolve()
+            if not any(target.is_relative_to(place) for place in (root, real[path.parent])):
+                raise UserError(f"{path}: a link out of the clip's folder, to {target}; copy that file")
+
+
 def head_pixels(parsing_bgr: np.ndarray) -> np.ndarray:  # [H, W, 3] uint8 -> [H, W] bool
     """Where a parsing map as OpenCV decodes it shows the head."""
     # Ten times as fast as comparing in NumPy.
@@ -79,8 +90,10 @@ def head_pixels(parsing_bgr: np.ndarray) -> np.ndarray:  # [H, W, 3] uint8 -> [H
 def decode_image(path: Path, mode: int) -> np.ndarray:  # [H, W, 3] BGR or [H, W] uint8
     """Decode a file as stored, whatever its orientation tag says. Raises UserError."""
     try:
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
-    except (OSError, cv2.error) as error:
+        data = path.read_bytes()
+        check_picture_size(data)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
+    except (OSError, ValueError, cv2.error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     if pixels is None:
         raise UserError(f"{path}: cannot be decoded; expected a complete JPEG or PNG")

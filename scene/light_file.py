@@ -14,6 +14,8 @@ from scene.light_head import NUM_POSE_FEATURES, Basis, LightHead, Neutral, Torso
 # In the metadata of a file with a light head.
 MARKER = "light"
 _LARGEST = 32_767
+# Numbers of one basis: an avatar of 50,000 splats has 20 million.
+_LARGEST_BASIS = 1 << 30
 
 
 def pack_light_head(head: LightHead) -> dict[str, Tensor]:
@@ -42,6 +44,8 @@ def unpack_light_head(tensors: dict[str, Tensor]) -> LightHead:
     num_features = 2 * len(expression[0]) + NUM_POSE_FEATURES
     for name, size in OFFSET_SIZES.items():
         weights, steps = tensors[f"{name}.weights"], tensors[f"{name}.steps"]
+        if len(weights) * max(num_features, size * num_splats) > _LARGEST_BASIS:
+            raise RuntimeError(f"{name}: {len(weights)} bases of {num_splats} splats, too many")
         # Older files know nothing of the pose.
         weights = F.pad(weights, (0, num_features - weights.shape[1]))
         values = _inflated(tensors[f"{name}.values"], (len(weights), size, num_splats))

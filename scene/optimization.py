@@ -119,6 +119,9 @@ class HeadOptimizer:
         # eps of the family: gradients of a mean over all pixels are tiny.
         self.adam = Adam(described, eps=1e-15)
         self._groups = {group.name: group for group in described}
+        # Of the last step: what was looked at, and whether it was not finite [1 + number of gradients].
+        self.watched: tuple[str, ...] = ()
+        self.are_broken = torch.zeros(0, dtype=torch.bool, device=device)
         self.set_learning_rates(0)
 
     @property
@@ -140,9 +143,20 @@ class HeadOptimizer:
             group.rate = current[name]
         return current
 
-    def step(self) -> None:
-        """One step; gradients are dropped afterwards."""
-        self.adam.step()
+    @torch.no_grad()
+    def step(self, loss: Tensor | None = None) -> None:
+        """One step; gradients are dropped afterwards.
+
+        Nothing moves where the loss [], if it is given, or a gradient is not finite: `are_broken` then says
+        which of `watched`. The host does not look, so that a step can be recorded as a graph.
+        """
+        grads = {n: p.grad for n, p in self.head.named_parameters() if p.grad is not None and p.numel()}
+        self.watched = ("the loss", *(f"the gradient of {name}" for name in grads))
+        # Sums: infinite, or none, where one of the numbers is.
+        sums = torch._foreach_norm(list(grads.values()), 1) if grads else ()
+        loss = torch.zeros((), device=self.head.gaussians.xyz.device) if loss is None else loss.detach()
+        self.are_broken = ~torch.stack([loss, *sums]).isfinite()
+        self.adam.step(skip=self.are_broken.any())
 
     @torch.no_grad()
     def gather_gaussians_(self, rows: Tensor, is_fresh: Tensor, overrides: dict[str, Tensor]) -> None:
@@ -186,6 +200,10 @@ class HeadOptimizer:
         by_parameter: dict[str, dict[str, Tensor]] = {}
         for path, value in tensors.items():
             name, key = path.rsplit(".", 1)
+            if key != "step" and value.shape != parameters[name].shape:
+                raise ValueError(
+                    f"{path}: shape {list(value.shape)}, expected {list(parameters[name].shape)}"
+                )
             device = parameters[name].device
             value = value.to(device, torch.float32) if key == "step" else value.to(device).clone()
             by_parameter.setdefault(name, {})[key] = value

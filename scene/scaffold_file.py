@@ -10,6 +10,8 @@ from torch import Tensor
 PREFIX = "scaffold."
 # Of the largest displacement; less does not move anything by a hundredth of a pixel.
 _NOTHING = 1e-3
+# A head model has 60 shapes of 25,000 vertices.
+_LARGEST_SHAPES = 1 << 25
 _STEPS = "blendshape_steps"
 _ROWS, _VERTICES, _VALUES = "shape_rows", "shape_vertices", "shape_values"
 
@@ -49,7 +51,12 @@ def unpack_scaffold(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return tensors
     tensors = dict(tensors)
     counts, columns, values = (tensors.pop(f"{PREFIX}{name}") for name in (_ROWS, _VERTICES, _VALUES))
-    shapes = torch.zeros(len(counts), len(tensors[f"{PREFIX}neutral"]), 3)
+    num_vertices = len(tensors[f"{PREFIX}neutral"])
+    if len(counts) * num_vertices > _LARGEST_SHAPES:
+        raise RuntimeError(f"{len(counts)} shapes of {num_vertices} vertices, too many")
+    if (counts < 0).any() or int(counts.sum(dtype=torch.int64)) != len(columns):
+        raise RuntimeError("its shapes do not say what they move")
+    shapes = torch.zeros(len(counts), num_vertices, 3)
     rows = torch.repeat_interleave(torch.arange(len(counts)), counts.long())
     shapes[rows, columns.long()] = values.float()
     tensors[f"{PREFIX}shapes"] = shapes

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
-from utils.json_files import is_number, shown
+from utils.json_files import is_number, read_bounded, shown
 
 _NOT_FINITE = "NaN or infinity"
+# Pixels.
+LARGEST_SIDE = 16_384
 # Largest error of an entry of R^T R.
 ROTATION_TOLERANCE = 1e-3
 
@@ -22,7 +24,7 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path.parent}: no such folder; expected transforms.json, ori_imgs/, mask/; name it by -s"
         )
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_integer)
+        document = json.loads(read_bounded(path).decode("utf-8-sig"), parse_int=_integer)
     except FileNotFoundError:
         raise UserError(
             f"{path}: missing; expected cameras and expressions of the clip{_layout_hint(path.parent, {})}"
@@ -81,6 +83,8 @@ def size_of(path: Path, document: dict, key: str) -> int:
     value = number_of(path, document, key, positive=True)
     if value != int(value):
         raise UserError(f"{path}: {key}: expected a whole number of pixels, found {shown(value)}")
+    if value > LARGEST_SIDE:
+        raise UserError(f"{path}: {key}: expected at most {LARGEST_SIDE} pixels, found {shown(value)}")
     return int(value)
 
 

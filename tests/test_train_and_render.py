@@ -220,11 +220,23 @@ def test_bad_input_is_one_line_exit_code_2_and_loses_nothing(clip, trained, tmp_
     assert sorted(trained.rglob("*")) == before and not (tmp_path / "new").exists()
 
 
-def test_loss_that_is_no_number_stops_the_run_with_one_line(clip, tmp_path, capsys):
+def test_numbers_that_stay_wrong_stop_the_run_with_one_line_and_the_last_checkpoint(clip, tmp_path, capsys):
+    flags = ["--scaling_lr", "1e30", "--densify_from_iter", "100", "--checkpoint_iterations", "1"]
     with pytest.raises(SystemExit) as error:
-        run(clip, tmp_path / "nan", "--scaling_lr", "1e30")
-    message = capsys.readouterr().err.strip()
-    assert error.value.code == 2 and "loss" in message and "iteration" in message
+        run(clip, tmp_path / "nan", *flags, iterations=60)
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.value.code == 2
+    assert (
+        "iteration 21, frame" in message and "the gradient of" in message and "20 steps in a row" in message
+    )
+    assert [path.name for path in (tmp_path / "nan" / "checkpoints").iterdir()] == ["iteration_1.safetensors"]
+
+
+def test_gaussians_that_went_wrong_are_pruned_and_the_run_goes_on(clip, tmp_path, capsys):
+    run(clip, tmp_path / "huge", "--scaling_lr", "1e30")
+    said = capsys.readouterr().err
+    assert "the step was skipped" in said and "Gaussians that were not finite, or huge, were pruned" in said
+    assert all(value.isfinite().all() for value in model_tensors(tmp_path / "huge").values())
 
 
 def test_damaged_model_is_one_line(trained, tmp_path, capsys):

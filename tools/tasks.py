@@ -2,6 +2,7 @@
 
 demo           install what is missing; train on data/demo, render, score; results in output/demo
 test           install what is missing; run the tests (GPU tests are skipped, by name, where there is no GPU)
+reliability    the tests that take minutes: kills, damaged files, long runs; with printed counts
 lint           install ruff if missing; check and format --check
 format         the same ruff: mend what it can mend by itself, and format
 results        the tables of docs/results.md once more, on a GPU: results --clips DIR [DIR ...]
@@ -66,6 +67,11 @@ def test(arguments):
     return run([environment.ensure(Group.RUNTIME, Group.DEVELOPMENT), "-m", "pytest", *arguments])
 
 
+def reliability(arguments):
+    python = environment.ensure(Group.RUNTIME, Group.DEVELOPMENT)
+    return run([python, "-m", "pytest", "-m", "reliability", "-s", "tests/reliability", *arguments])
+
+
 def demo_offline(arguments):
     python = environment.without_installing(*RUNTIME_MODULES)
     return run([python, "demo.py", *arguments], offline=True)
@@ -127,6 +133,7 @@ def run(command, offline=False):
 TARGETS = {
     "demo": demo,
     "test": test,
+    "reliability": reliability,
     "lint": lint,
     "format": format_code,
     "results": results,

@@ -7,6 +7,7 @@ point_cloud/iteration_N/point_cloud.ply  for splat viewers
 eval/                                    contact sheets and curves
 """
 
+import contextlib
 import json
 import shutil
 import sys
@@ -16,10 +17,12 @@ from pathlib import Path
 
 from arguments import CONFIG_NAME, TrainConfig, save_config
 from training.evaluation import Evaluation
-from utils.checkpoint import iteration_path
+from utils.checkpoint import iteration_path, list_iterations, load_metadata
+from utils.errors import UserError
 from utils.files import remove_leftovers
 from utils.images import write_png
 from utils.json_files import update_json, write_json
+from utils.locks import FolderLock
 from utils.plots import LossPoint, ScorePoint, plot_training
 from utils.versions import versions
 
@@ -46,19 +49,29 @@ OWN_FILES = ("train.log", "cameras.json", "input.ply", "results.json", "per_view
 
 
 class RunFolder:
-    """Writes everything that a run leaves behind. `quiet` silences the screen, not the log file."""
+    """Writes everything that a run leaves behind, and holds the folder until `close`.
 
-    def __init__(self, config: TrainConfig) -> None:
+    `quiet` silences the screen, not the log file. Raises UserError where another run holds the folder.
+    """
+
+    def __init__(self, config: TrainConfig, lock: FolderLock | None = None) -> None:
         self.path: Path = config.model.model_path
         self.quiet = config.run.quiet
+        self._lock = lock or FolderLock()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock.take(self.path)
         is_continued = config.run.resume or config.run.start_checkpoint is not None
         if config.run.overwrite and not is_continued:
             self._clear()
-        self.path.mkdir(parents=True, exist_ok=True)
-        for name in ("", *OWN_FOLDERS):
-            remove_leftovers(self.path / name)
+        for folder in (
+            self.path,
+            *(self.path / name for name in OWN_FOLDERS),
+            *self.path.glob("point_cloud/*/"),
+        ):
+            remove_leftovers(folder)
         self.store_config(config)
-        self._log_file = (self.path / "train.log").open("a", encoding="utf-8", errors="surrogateescape")
+        # Without a buffer: what a full disk refused is not tried again at the end.
+        self._log_file = (self.path / "train.log").open("ab", buffering=0)
         self._curves_path = self.path / "eval" / "curves.json"
         self._curves: dict[str, list[dict]] = {"steps": [], "evaluations": []}
         self._drawn_at = time.monotonic()
@@ -66,6 +79,15 @@ class RunFolder:
 
     def checkpoint(self, iteration: int) -> Path:
         return iteration_path(self.path / "checkpoints", iteration)
+
+    def forget_passing_checkpoints(self, before: int) -> None:
+        """Remove the checkpoints of iterations before one that only --save_minutes asked for."""
+        for iteration in list_iterations(self.path / "checkpoints"):
+            path = self.checkpoint(iteration)
+            # What cannot be read is not ours to judge.
+            with contextlib.suppress(UserError, OSError):
+                if iteration < before and load_metadata(path).get("is_passing"):
+                    path.unlink()
 
     def model(self, iteration: int) -> Path:
         return iteration_path(self.path / "model", iteration)
@@ -77,7 +99,16 @@ class RunFolder:
         """A line for the screen and train.log."""
         if not self.quiet:
             print(message, file=sys.stderr, flush=True)
-        print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=self._log_file, flush=True)
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n"
+        # On a full disk the screen has it.
+        with contextlib.suppress(OSError):
+            self._log_file.write(line.encode("utf-8", "surrogateescape"))
+
+    def warn(self, message: str) -> None:
+        """A line for the log and, whatever `quiet` says, for the screen."""
+        if self.quiet:
+            print(message, file=sys.stderr, flush=True)
+        self.log(message)
 
     def store_config(self, config: TrainConfig) -> None:
         """Write config.json; again after the start, where a schedule was planned."""
@@ -134,11 +165,18 @@ class RunFolder:
     def close(self) -> None:
         self._log_file.close()
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with contextlib.suppress(OSError):
+                self._tensorboard.close()
+        self._lock.release()
 
     def _scalar(self, tag: str, value: float, iteration: int) -> None:
-        if self._tensorboard is not None:
+        if self._tensorboard is None:
+            return
+        try:
             self._tensorboard.add_scalar(tag, value, iteration)
+        except OSError as error:
+            self.warn(f"{self.path / 'tensorboard'}: {error.strerror}; nothing more is written there")
+            self._tensorboard = None
 
     def _clear(self) -> None:
         for path in (*(self.path / name for name in OWN_FOLDERS), *self.path.glob("driven_by_*")):

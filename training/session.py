@@ -8,8 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+<<<<<<< HEAD
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
+=======
+from functools import cached_property, partial
+from typing import NamedTuple
+>>>>>>> rel
 
 import numpy as np
 import torch
@@ -26,12 +31,17 @@ from scene.views import HeadView
 from training.augmentation import Augmentation
 from training.captured_step import CapturedStep
 from training.evaluation import evaluate
+<<<<<<< HEAD
+=======
+from training.health import Health
+from training.live_view import LiveView
+>>>>>>> rel
 from training.loss import TrainingLoss
 from training.run_folder import RunFolder
 from training.state import TrainingState
 from training.step import StepResult, TrainingStep
 from utils.device import describe
-from utils.errors import UserError
+from utils.errors import WriteError
 from utils.metrics import psnr
 from utils.progress import Progress
 
@@ -57,7 +67,7 @@ class TrainingData(NamedTuple):
 
 
 class Session:
-    """One run. As a context manager it takes Ctrl-C and closes files; it saves nothing by itself."""
+    """One run. As a context manager it takes Ctrl-C and SIGTERM and closes files; saves nothing by itself."""
 
     def __init__(
         self,
@@ -72,8 +82,10 @@ class Session:
         self.config, self.data, self.state, self.folder = config, data, state, folder
         self.augmentation = augmentation
         self.step = CapturedStep(TrainingStep(state, loss, config), state.head, can_capture)
-        # Set by Ctrl-C.
+        self.health = Health(state, folder.warn, self.step.forget)
+        # Set by Ctrl-C and SIGTERM.
         self.interruption = threading.Event()
+        self._signal: int = signal.SIGINT
         self._psnr: float | None = None
         self._saved_at: int | None = None
         self._live = self._live_view() if config.run.viewer else None
@@ -88,14 +100,16 @@ class Session:
     def __enter__(self) -> "Session":
         # Backward passes in this thread: handing them to autograd's own costs more than it gives.
         torch.autograd.set_multithreading_enabled(False)
-        self._previous_handler = None
+        self._previous_handlers = {}
         if threading.current_thread() is threading.main_thread():
-            self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous_handlers[number] = signal.signal(number, self._interrupt)
         last, first = self.config.optimization.iterations, self.state.iteration
         self._progress = Progress(last, "training", initial=first, quiet=self.folder.quiet)
         if self._live is not None:
             self._live.__enter__()
         self._clock = time.perf_counter() - self.state.seconds
+        self._saved_when = time.monotonic()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -103,19 +117,31 @@ class Session:
             self._live.__exit__(*exception)
         self._progress.close()
         self.folder.close()
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGINT, self._previous_handler)
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
 
     def _interrupt(self, signal_number, frame) -> None:
-        """Ctrl-C ends the run between two iterations, where its state is whole; a second one at once."""
+        """Ctrl-C or SIGTERM ends the run between two iterations, where its state is whole; a second one at
+        once."""
+        self._signal = signal_number
         if self.interruption.is_set():
-            raise KeyboardInterrupt
+            raise self._ending()
         self.interruption.set()
+
+    def _ending(self) -> BaseException:
+        """What ends a run that a signal stopped: with exit code 130 or 143, as shells count them."""
+        return KeyboardInterrupt() if self._signal == signal.SIGINT else SystemExit(128 + self._signal)
 
     @property
     def is_out_of_time(self) -> bool:
         """Whether --max_minutes are over."""
         return 0 < 60 * self.config.run.max_minutes < self.state.seconds
+
+    @property
+    def is_time_to_save(self) -> bool:
+        """Whether --save_minutes have passed since the last checkpoint, or since it was tried."""
+        minutes = self.config.run.save_minutes
+        return 0 < 60 * minutes < time.monotonic() - self._saved_when
 
     def next_view(self) -> HeadView:
         """The next training frame, decoded ahead of time, as the options ask for it."""
@@ -123,23 +149,21 @@ class Session:
         frames.prefetch(state.sampler.upcoming(PREFETCHED_FRAMES))
         return self.augmentation(frames[state.sampler.next()], state.iteration, state.generator)
 
-    def report(self, result: StepResult, truth: Tensor) -> None:
-        """Show how it goes. Raises UserError where the loss is no number any more."""
+    def report(self, result: StepResult, view: HeadView) -> None:
+        """Show how it goes. Raises UserError where it can go on no more, see training/health.py."""
         iteration, head = self.state.iteration, self.state.head
+        self.health.watch(view.image_id)
         self.state.seconds = time.perf_counter() - self._clock
         if iteration % REPORT_INTERVAL and iteration != 1:
             self._progress.update()
             return
+        self.health.check()
         loss = float(result.loss)
-        parameters = dict(head.named_parameters())
-        are_finite = torch.stack([p.isfinite().all() for p in parameters.values()]).tolist()
-        broken = [name for name, is_finite in zip(parameters, are_finite) if not is_finite]
-        if broken or not np.isfinite(loss):
-            raise UserError(
-                f"iteration {iteration}: the loss is {loss}, not finite: {', '.join(broken) or 'it alone'}; "
-                "stopped without saving; lower the learning rates or look for the cause with --detect_anomaly"
-            )
-        current = float(psnr(result.image, truth))
+        if not np.isfinite(loss):
+            # Its step was skipped.
+            self._progress.update()
+            return
+        current = float(psnr(result.image, view.truth))
         self._psnr = current if self._psnr is None else 0.9 * self._psnr + 0.1 * current
         num = len(head.gaussians)
         self._progress.update(1, loss=loss, PSNR=self._psnr, Gaussians=num)
@@ -168,22 +192,42 @@ class Session:
             if indices:
                 views = FrameViews(self.data.open_frames(indices), self.data.background, config.network)
                 result = evaluate(head, views, config.pipeline, name=name, quiet=self.folder.quiet)
-                self.folder.record_evaluation(name, state.iteration, state.seconds, result)
+                record = self.folder.record_evaluation
+                self._try(partial(record, name, state.iteration, state.seconds, result))
                 lines[name] = f"PSNR {result.mean('psnr'):.2f} dB  SSIM {result.mean('ssim'):.4f}"
-        self.folder.save_curves()
+        self._try(self.folder.save_curves)
         return lines
 
-    def save_checkpoint(self) -> None:
-        """What --resume goes on from."""
-        self.state.save(self.folder.checkpoint(self.state.iteration), self.data.clip.expression_names)
+    def save_checkpoint(self, is_passing: bool = False) -> None:
+        """What --resume goes on from. Where it cannot be written a line says so, and training goes on."""
+        self._try(lambda: self._write_checkpoint(is_passing))
 
     def save(self) -> None:
-        """Checkpoint, model for use and PLY of the current iteration."""
+        """Checkpoint, model for use and PLY of the current iteration; fails as `save_checkpoint` does."""
+        self._try(self._write_all)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (WriteError, OSError) as error:
+            what = "not saved, what was saved before is whole; training goes on to the next save"
+            self.folder.warn(f"[iteration {self.state.iteration}] {error}: {what}")
+
+    def _write_checkpoint(self, is_passing: bool = False) -> None:
+        # What is not finite takes no good checkpoint's place.
+        self.health.check()
+        # A disk that is full now is not asked at every iteration.
+        self._saved_when = time.monotonic()
+        iteration, names = self.state.iteration, self.data.clip.expression_names
+        self.state.save(self.folder.checkpoint(iteration), names, is_passing)
+        self.folder.forget_passing_checkpoints(before=iteration)
+
+    def _write_all(self) -> None:
         iteration, folder = self.state.iteration, self.folder
         if self._saved_at == iteration:
             return
         head = self.state.head_to_use()
-        self.save_checkpoint()
+        self._write_checkpoint()
         avatar = self._avatar(head)
         save_avatar(avatar, folder.model(iteration))
         self._saved_at = iteration
@@ -219,18 +263,23 @@ class Session:
         return torch.from_numpy(np.stack([self.data.clip.frames[i].expression for i in indices]))
 
     def finish(self) -> None:
-        """Save what there is and score it; after Ctrl-C say how to go on and raise KeyboardInterrupt."""
+        """Save what there is and score it; after Ctrl-C or SIGTERM say how to go on and end with 130 or 143.
+
+        Raises WriteError where the last save fails.
+        """
         state, log, last = self.state, self.folder.log, self.config.optimization.iterations
         if self.is_out_of_time and state.iteration < last:
             log(f"--max_minutes is over at iteration {state.iteration} of {last}")
-        self.save()
+        self._write_all()
         if self.interruption.is_set():
             log(f"interrupted at iteration {state.iteration} and saved; go on with --resume")
-            raise KeyboardInterrupt
+            raise self._ending()
         for name, line in self.evaluate().items():
             if self.folder.quiet:
                 print(f"{name}: {line}")
-        self.folder.draw_curves()
+        self._try(self.folder.draw_curves)
         device = describe(self.data.background.device)
+        if self.health.num_skipped:
+            log(f"{self.health.num_skipped} steps were skipped: their loss or a gradient was not finite")
         num, minutes = len(state.head.gaussians), state.seconds / 60
         log(f"{state.iteration} iterations in {minutes:.1f} minutes, {num} Gaussians, {device}")

@@ -36,6 +36,7 @@ from training.state import TrainingState
 from utils.checkpoint import find_iteration, load_metadata
 from utils.device import check_free_memory, choose_device, describe
 from utils.errors import UserError
+from utils.locks import FolderLock
 from utils.sampling import evenly_spread
 from utils.startup import seconds_since_start
 
@@ -50,8 +51,21 @@ STARTING_FRAMES = 24
 def begin(config: TrainConfig) -> Session:
     """Read the data, make or load the state, open the folder and plan the schedule.
 
-    Raises UserError where data, options and checkpoint do not fit; the folder is touched last.
+    Raises UserError where data, options and checkpoint do not fit, or another run holds the folder; a new
+    folder is made last.
     """
+    lock = FolderLock()
+    try:
+        # Before a checkpoint is chosen that the other run may replace.
+        if config.model.model_path.is_dir():
+            lock.take(config.model.model_path)
+        return _begin(config, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _begin(config: TrainConfig, lock: FolderLock) -> Session:
     device = choose_device(config.run.device)
     checkpoint = checkpoint_to_go_on_from(config)
     data = open_data(config, device, checkpoint)
@@ -69,7 +83,7 @@ def begin(config: TrainConfig) -> Session:
         state = TrainingState.load(checkpoint, config, len(data.train), device)
     compile_ahead(state.head)
     augmentation = augmentation_for(config, data, state.head, scaffold_start)
-    folder = RunFolder(config)
+    folder = RunFolder(config, lock)
     for note in (*config.notes, *data.clip.notes, without, loss.notice, *described(config, data, device)):
         if note:
             folder.log(note)

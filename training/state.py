@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from arguments import TrainConfig
+from scene.avatar import UNFIT
+from scene.avatar_checks import checked_architecture
 from scene.densification import DensificationStats, Densifier
 from scene.head_model import GaussianHead
 from scene.optimization import HeadOptimizer, schedules
@@ -65,8 +67,11 @@ class TrainingState:
         """The head that is evaluated and saved."""
         return self.head if self.average is None else self.average.averaged(self.head)
 
-    def save(self, path: Path, expression_names: tuple[str, ...] | None = None) -> None:
-        """Write a checkpoint, atomically. `expression_names`: of the coefficients that it learned from."""
+    def save(
+        self, path: Path, expression_names: tuple[str, ...] | None = None, is_passing: bool = False
+    ) -> None:
+        """Write a checkpoint, atomically. `expression_names`: of the coefficients that it learned from;
+        `is_passing`: the next one takes its place."""
         averaged = self.average.weights if self.average is not None else {}
         tensors = {
             **{f"head.{name}": value for name, value in self.head.state_dict().items()},
@@ -79,6 +84,7 @@ class TrainingState:
         metadata = {
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "is_passing": is_passing,
             "last_reset": self.densifier.last_reset,
             "num_frames": self.sampler.num_frames,
             "expression_names": expression_names,
@@ -96,17 +102,30 @@ class TrainingState:
                 f"{path}: made with {metadata.get('num_frames', 'unknown')} training frames, "
                 f"now there are {num_frames}"
             )
+        try:
+            return cls._of(tensors, metadata, config, device)
+        except UNFIT as error:
+            raise UserError(
+                f"{path}: no checkpoint of a training run, or of another version ({error})"
+            ) from error
+
+    @classmethod
+    def _of(cls, tensors: dict, metadata: dict, config: TrainConfig, device: torch.device) -> "TrainingState":
+        num_frames = metadata["num_frames"]
         groups = {prefix: {} for prefix in ("head", "optimizer", "stats", "average")}
         for name, value in tensors.items():
             prefix, _, rest = name.partition(".")
             if prefix in groups:
                 groups[prefix][rest] = value
+        checked_architecture(metadata["head"], groups["head"])
         head = GaussianHead.from_state(groups["head"], metadata["head"]).to(device)
         generator = torch.Generator()
         generator.set_state(tensors["generator"])
         state = cls.around(head, config, num_frames, generator)
         state.optimizer.load_state_tensors_(groups["optimizer"])
         state.densifier.stats = DensificationStats.from_tensors(groups["stats"], device)
+        if any(len(value) != len(head.gaussians) for value in groups["stats"].values()):
+            raise ValueError("statistics of another number of Gaussians")
         state.densifier.last_reset = metadata["last_reset"]
         state.sampler.restore(tensors["sampler"])
         if state.average is not None and groups["average"]:

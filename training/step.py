@@ -46,6 +46,6 @@ class TrainingStep:
         loss.backward()
         if observes:
             densifier.stats.observe_(drawn.radii[0], means2d.grad[0], splats.opacities[0])
-        self.state.optimizer.step()
+        self.state.optimizer.step(loss)
         head.confine_()
         return StepResult(loss.detach(), image.detach())

@@ -1,23 +1,32 @@
 """Files of named tensors and JSON metadata: checkpoints to resume from, and weights to use.
 
-The format is safetensors (no code runs on loading); the metadata is one JSON text in its header. A file
-appears under its name only when it is complete. Names are iteration_N.safetensors.
+The format is safetensors (no code runs on loading); the metadata is one JSON text in its header, beside a
+digest: the SHA-256 of the whole file with zeros where the digest stands, so that no bit can flip unseen.
+Older files have none. A file appears under its name only when it is complete. Names are
+iteration_N.safetensors.
 """
 
+import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import replacing, write_pieces
 
 FORMAT = "gaussianhead"
 FORMAT_VERSION = 1
+# Bytes of a file and of its header; a checkpoint of the published method has 0.4 GB.
+LARGEST_FILE, LARGEST_HEADER = 8 << 30, 64 << 20
+_NO_DIGEST = "0" * 64
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
+# What a header holds, but for a digest: a file with one that is spelt otherwise is damaged, not old.
+_KEYS = {"format", "format_version", "metadata"}
 _ITERATION_NAME = re.compile(r"iteration_(\d+)\.safetensors")
 
 
@@ -31,25 +40,22 @@ class Checkpoint(NamedTuple):
 def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors (any device, shape, layout) and JSON-able metadata to `path`, completely or not at all.
 
-    Makes the folder. Raises UserError where the file system refuses.
+    Makes the folder. Raises WriteError where the file system refuses.
     """
-    path = Path(path)
     header = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "metadata": json.dumps(metadata),
+        "digest": _NO_DIGEST,
     }
     # A copy each: safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as partial:
-        # safetensors makes a file that only its owner reads; a new one has what the user's umask asks for.
-        partial.touch()
-        permissions = partial.stat().st_mode
-        try:
-            save_file(copies, partial, metadata=header)
-        except SafetensorError as error:
-            raise UserError(f"{path}: cannot be written: {error}") from error
-        partial.chmod(permissions)
+    content = memoryview(save(copies, metadata=header))
+    place = _place_of_digest(content)
+    assert place is not None, "the digest is not where it was put"
+    digest = _digest_of(content, place).encode()
+    with replacing(Path(path)) as partial:
+        write_pieces(partial, (content[: place.start], digest, content[place.stop :]))
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
@@ -58,22 +64,26 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Checkpoint:
     metadata = load_metadata(path)
     try:
         # From memory: the library opens no path whose name is not UTF-8.
-        tensors = load(path.read_bytes())
+        content = path.read_bytes()
+        _check_digest(path, memoryview(content))
+        tensors = load(content)
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
     return Checkpoint({name: tensor.to(device) for name, tensor in tensors.items()}, metadata)
 
 
 def load_metadata(path: str | Path) -> dict[str, Any]:
-    """Read only the metadata; raises as `load_checkpoint` does."""
+    """Read only the metadata, whose digest is not looked at; raises as `load_checkpoint` does."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
         with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if not 0 < size <= path.stat().st_size - 8:
+            size, whole = int.from_bytes(file.read(8), "little"), path.stat().st_size
+            if not 0 < size <= whole - 8:
                 raise ValueError("its header does not end in the file")
+            if size > LARGEST_HEADER or whole > LARGEST_FILE:
+                raise ValueError(f"{whole} bytes with a header of {size}, too large for one of GaussianHead")
             header = json.loads(file.read(size))
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
@@ -112,13 +122,48 @@ def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: damaged or no safetensors file ({error})")
 
 
-def _read_header(path: Path, header: dict[str, str] | None) -> dict[str, Any]:
-    if not header or header.get("format") != FORMAT:
+def _read_header(path: Path, header: Any) -> dict[str, Any]:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UserError(f"{path}: a safetensors file, but not one that GaussianHead wrote")
     version = header.get("format_version")
     if version != str(FORMAT_VERSION):
         raise UserError(f"{path}: format version {version}, this program reads {FORMAT_VERSION}; update it")
+    if header.keys() not in (_KEYS, _KEYS | {"digest"}):
+        raise UserError(f"{path}: damaged: its header names {', '.join(sorted(header))}")
     try:
-        return json.loads(header["metadata"])
-    except (KeyError, json.JSONDecodeError) as error:
+        metadata = json.loads(header["metadata"])
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: its metadata is damaged ({error})") from error
+    if not isinstance(metadata, dict):
+        raise UserError(f"{path}: its metadata is damaged (no JSON object)")
+    return metadata
+
+
+def _check_digest(path: Path, content: memoryview) -> None:
+    """Compare a file with its digest, if it has one. Raises UserError."""
+    place = _place_of_digest(content)
+    if place is None:
+        # `_read_header` has seen that there is none at all, or `"digest": ` in another spelling.
+        if b'"digest"' in bytes(content[: _end_of_header(content)]):
+            raise UserError(f"{path}: damaged: its digest is not one")
+        return
+    if _digest_of(content, place) != bytes(content[place.start : place.stop]).decode():
+        raise UserError(f"{path}: damaged: its content is not what its digest says; copy it anew")
+
+
+def _end_of_header(content: memoryview) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def _place_of_digest(content: memoryview) -> slice | None:
+    """Where the digest stands; quotes within the metadata are escaped, so that there is one such place."""
+    match = _DIGEST.search(content, 8, _end_of_header(content))
+    return slice(*match.span(1)) if match else None
+
+
+def _digest_of(content: memoryview, place: slice) -> str:
+    """SHA-256 of a file with zeros where its digest stands."""
+    digest = hashlib.sha256(content[: place.start])
+    digest.update(_NO_DIGEST.encode())
+    digest.update(content[place.stop :])
+    return digest.hexdigest()

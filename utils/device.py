@@ -1,5 +1,8 @@
 """Which device computes, and whether it has room."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from utils.errors import UserError
@@ -46,3 +49,16 @@ def describe(device: torch.device) -> str:
         else f"CPU, {torch.get_num_threads()} threads"
     )
     return f"{name}, torch {torch.__version__}"
+
+
+@contextlib.contextmanager
+def lack_of_memory_in_words() -> Iterator[None]:
+    """Turn a lack of memory in the block into a UserError that says what to turn down."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        where = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
+        raise UserError(
+            f"out of {where}; what was saved before is whole, go on with --resume; turn down --resolution "
+            "(-r 2 halves both sides) or --max_gaussians, or keep the frames elsewhere: --data_device cpu"
+        ) from None

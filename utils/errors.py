@@ -16,6 +16,10 @@ class UserError(Exception):
     """Bad user input: the message names the flag or file, what was expected and what was there."""
 
 
+class WriteError(UserError):
+    """A file system that refuses to write: what was there before is still there."""
+
+
 def exit_on_user_error(main: Callable) -> Callable:
     """Decorate a script's `main`: a UserError or a file system's refusal becomes one line, exit code 2."""
 

@@ -7,10 +7,10 @@ the same time is the old file or the new one; what a killed process leaves is ne
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import WriteError
 
 _LEFTOVER = re.compile(r"\..+\.\d+\.part(\.[^.]+)?")
 
@@ -19,8 +19,8 @@ _LEFTOVER = re.compile(r"\..+\.\d+\.part(\.[^.]+)?")
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give the path at which to write what becomes `path` when the block ends without an exception.
 
-    Makes the folder. Raises UserError where the file system refuses, inside the block or at its end; what was
-    there is then still there.
+    Makes the folder. Raises WriteError where the file system refuses, inside the block or at its end; what
+    was there is then still there.
     """
     path, partial = Path(path), partial_path(path)
     try:
@@ -28,22 +28,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield partial
         put_in_place(partial, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
+        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file. Raises UserError where the file system refuses."""
+    """Replace a file. Raises WriteError where the file system refuses."""
     with replacing(path) as partial:
-        partial.write_bytes(content)
+        write_pieces(partial, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write one piece after the other to a new file. Raises OSError."""
+    with open(path, "wb", buffering=0) as file:
+        for piece in pieces:
+            rest = memoryview(piece)
+            # Without a buffer a write may take less than it is given.
+            while len(rest):
+                rest = rest[file.write(rest) :]
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Replace a text file, in UTF-8; a path in it that is not (its name came in other bytes) keeps its bytes.
 
-    Raises UserError where the file system refuses.
+    Raises WriteError where the file system refuses.
     """
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 

@@ -16,6 +16,8 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Cameras and editors may leave something behind the end marker of a JPEG.
 TRAILING_BYTES = 4096
+# Width times height; 8K has 33 million.
+LARGEST_PICTURE = 1 << 26
 PNG_CHANNELS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray + alpha", 6: "RGBA"}
 
 
@@ -44,6 +46,18 @@ def read_image_header(path: Path) -> ImageHeader:
             file.seek(0)
             return _jpeg_header(file.read())
     raise ValueError("neither JPEG nor PNG")
+
+
+def check_picture_size(data: bytes) -> None:
+    """Refuse a JPEG or PNG that would fill the memory, before it is decoded. Raises ValueError."""
+    if data.startswith(PNG_SIGNATURE):
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    elif data.startswith(JPEG_START):
+        width, height = _jpeg_header(data)[:2]
+    else:
+        raise ValueError("neither JPEG nor PNG")
+    if width * height > LARGEST_PICTURE:
+        raise ValueError(f"{width} x {height} pixels; expected at most {LARGEST_PICTURE} in all")
 
 
 def _png_header(data: bytes) -> ImageHeader:

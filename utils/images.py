@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.errors import UserError
+from utils.errors import UserError, WriteError
+from utils.image_headers import check_picture_size
 
 NEUTRAL_GREY = 128
 _LABEL_HEIGHT = 18
@@ -50,7 +51,7 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
 
     Four channels are RGB and alpha, the colour not multiplied by it.
 
-    Raises UserError where the file system refuses.
+    Raises WriteError where the file system refuses.
     """
     pixels = to_uint8(image) if isinstance(image, Tensor) else image
     if pixels.dtype != np.uint8:
@@ -64,16 +65,17 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(data.tobytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}") from error
+        raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_png(path: str | Path) -> np.ndarray:
     """Read an image file as an 8-bit array [H, W, 3]. Raises UserError where it is missing or damaged."""
     try:
-        data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
-    except OSError as error:
+        data = Path(path).read_bytes()
+        check_picture_size(data)
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, ValueError, cv2.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if pixels is None:
         raise UserError(f"{path}: no readable image")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)

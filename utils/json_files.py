@@ -8,16 +8,27 @@ from typing import Any
 from utils.errors import UserError
 from utils.files import write_text
 
+# Bytes; the tracking of 20,000 frames has 80 million.
+LARGEST_TEXT = 1 << 28
+
+
+def read_bounded(path: Path) -> bytes:
+    """The content of a text file that fits into memory some times over. Raises OSError or UserError."""
+    size = path.stat().st_size
+    if size > LARGEST_TEXT:
+        raise UserError(f"{path}: {size} bytes; expected at most {LARGEST_TEXT}")
+    return path.read_bytes()
+
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a file that holds one JSON object. Raises UserError that names it."""
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_bounded(path).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, found {json.dumps(content)[:40]}")
+        raise UserError(f"{path}: expected a JSON object, found {shown(content)}")
     return content
 
 
@@ -52,5 +63,8 @@ def is_number(value: Any) -> bool:
 
 def shown(value: Any) -> str:
     """A value of a document as a message shows it: in JSON, shortened."""
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "lists within lists"
     return text if len(text) <= 40 else text[:37] + "..."

@@ -17,6 +17,9 @@ from utils.errors import UserError
 from utils.files import replacing
 from utils.spherical_harmonics import degree_of
 
+# Bytes.
+_LARGEST_HEADER = 1 << 16
+
 
 class PlySplats(NamedTuple):
     """What such a file holds; float32, raw values (before sigmoid, exp and normalisation)."""
@@ -74,10 +77,11 @@ def save_points(path: str | Path, points: Tensor) -> None:
 def load_ply(path: str | Path) -> PlySplats:
     """Read such a file, any SH degree up to 3. Raises UserError where it is missing, damaged or other."""
     try:
+        _check_counts(Path(path))
         vertices = PlyData.read(str(path))["vertex"]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    except (PlyParseError, KeyError, ValueError) as error:
+    except (PlyParseError, KeyError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: no readable PLY file with vertices ({error})") from error
     present = [prop.name for prop in vertices.properties]
     num_rest = sum(name.startswith("f_rest_") for name in present) // 3
@@ -100,6 +104,24 @@ def load_ply(path: str | Path) -> PlySplats:
         log_scales=columns("scale_0", "scale_1", "scale_2"),
         rotations=columns("rot_0", "rot_1", "rot_2", "rot_3"),
     )
+
+
+def _check_counts(path: Path) -> None:
+    """Refuse a header that promises more numbers than the file has bytes. Raises OSError or ValueError."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        header = file.read(_LARGEST_HEADER)
+    numbers = count = 0
+    for line in header.partition(b"end_header")[0].splitlines():
+        words = line.split()
+        if words[:1] == [b"element"] and len(words) == 3:
+            count = int(words[2])
+            if not 0 <= count <= size:
+                raise ValueError(f"{count} elements in {size} bytes")
+        elif words[:1] == [b"property"]:
+            numbers += count
+    if numbers > size:
+        raise ValueError(f"{numbers} numbers in {size} bytes")
 
 
 def _write(path: str | Path, vertices: np.ndarray) -> None:

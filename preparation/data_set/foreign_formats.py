@@ -8,6 +8,7 @@ flashavatar   FlashAvatar's folder: imgs/<n>.jpg and alpha/<n>.jpg, n from 1, wi
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ import numpy as np
 from utils.errors import UserError
 
 SPLITS = ("train", "val", "test")
+# Bytes; a tracker writes 2 million a frame.
+_LARGEST_UNPACKED = 1 << 28
 
 
 class ForeignFrame(NamedTuple):
@@ -138,6 +141,7 @@ def _load_arrays(path: Path) -> dict:
     # As numpy 1 and 2 name them.
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         arrays += [(reconstruct, f"{module}._reconstruct"), (scalar, f"{module}.scalar")]
+    _refuse_bomb(path)
     try:
         with torch.serialization.safe_globals(arrays):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -145,6 +149,18 @@ def _load_arrays(path: Path) -> dict:
         # torch raises several kinds for damaged and for foreign files.
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path}: cannot be read as arrays: {reason}") from None
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a torch file, which is a ZIP, that unpacks to more than any has. Raises UserError."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+    except (OSError, zipfile.BadZipFile):
+        # Of an older kind, which nothing unpacks; what is wrong is said by who reads it.
+        return
+    if size > _LARGEST_UNPACKED:
+        raise UserError(f"{path}: unpacks to {size} bytes; expected at most {_LARGEST_UNPACKED}")
 
 
 def _number(name: str) -> int:

@@ -5,6 +5,7 @@ Rows in which no face was tracked have no values; the motion is interpolated ove
 """
 
 import csv
+import io
 import math
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from rendering.driving.head_angles import angles_of, rotations_of
 from rendering.driving.sequence import DrivingSequence, evenly_timed
 from utils.errors import UserError
 from utils.files import write_text
+from utils.json_files import read_bounded
 
 _EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
 _SIDES = ("Left", "Right")
@@ -123,9 +125,8 @@ def check_arkit_names(source: Path, names: tuple[str, ...] | None) -> None:
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Column names in small letters, and the rows with their line numbers."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        reader = csv.reader(io.StringIO(read_bounded(path).decode("utf-8-sig"), newline=""))
+        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from None
     if not lines:

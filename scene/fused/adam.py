@@ -16,7 +16,7 @@ THREADS = 256
 # Parameters of a launch: what it is told must fit into 4 KB.
 MAX_PARAMETERS = 44
 _PARAMETER, _EMPTY = "6P2f4i", (0,) * 6 + (0.0,) * 2 + (0,) * 4
-LAYOUT = _PARAMETER * MAX_PARAMETERS + "2dfi0P"
+LAYOUT = _PARAMETER * MAX_PARAMETERS + "2dfiP"
 
 
 def can_step(parameters: Sequence[Tensor]) -> bool:
@@ -27,8 +27,17 @@ def can_step(parameters: Sequence[Tensor]) -> bool:
     )
 
 
-def adam_step(moved: Sequence[tuple], betas: tuple[float, float], eps: float, launcher=None) -> None:
-    """Move parameters by their gradients: (group, parameter, moments) of each, where `can_step`."""
+def adam_step(
+    moved: Sequence[tuple],
+    betas: tuple[float, float],
+    eps: float,
+    skip: Tensor | None = None,
+    launcher=None,
+) -> None:
+    """Move parameters by their gradients: (group, parameter, moments) of each, where `can_step`.
+
+    `skip` [] float32 on their device: nothing moves where it is not 0.
+    """
     device = moved[0][1].device
     launch = launcher or functools.partial(_launch, device)
     for start in range(0, len(moved), MAX_PARAMETERS):
@@ -51,7 +60,7 @@ def adam_step(moved: Sequence[tuple], betas: tuple[float, float], eps: float, la
             ]
             num_blocks += -(-parameter.numel() // (4 * THREADS))
         arguments += _EMPTY * (MAX_PARAMETERS - len(part))
-        launch(num_blocks, (*arguments, *betas, eps, len(part)))
+        launch(num_blocks, (*arguments, *betas, eps, len(part), 0 if skip is None else skip.data_ptr()))
 
 
 def _launch(device: torch.device, num_blocks: int, arguments: tuple[int | float, ...]) -> None:

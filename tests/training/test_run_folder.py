@@ -72,7 +72,7 @@ def test_overwriting_removes_what_runs_leave_and_nothing_else(options, tmp_path)
         (run / name).touch()
     (run / "train.log").write_text("old\n")
     RunFolder(options("--overwrite")).close()
-    assert sorted(path.name for path in run.iterdir()) == ["config.json", "notes", "train.log"]
+    assert sorted(path.name for path in run.iterdir()) == [".lock", "config.json", "notes", "train.log"]
     assert (run / "train.log").read_text() == "" and (run / "notes/mine.txt").is_file()
 
 

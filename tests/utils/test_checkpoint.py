@@ -54,7 +54,7 @@ def test_file_is_plain_safetensors_with_the_users_permissions(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
 
 
-@pytest.mark.parametrize("module, failing", [(checkpoint, "save_file"), (files, "flush")])
+@pytest.mark.parametrize("module, failing", [(checkpoint, "write_pieces"), (files, "flush")])
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch, module, failing):
     path = tmp_path / "file.safetensors"
     save_checkpoint(path, {"a": torch.ones(2)}, {"iteration": 1})
@@ -120,3 +120,45 @@ def test_an_absent_iteration_tells_what_is_there(tmp_path):
     iteration_path(tmp_path, 100).touch()
     with pytest.raises(UserError, match=r"--iteration 50: .* holds 20, 100"):
         find_iteration(tmp_path, 50)
+
+
+def test_no_bit_of_a_file_can_flip_unseen(tmp_path):
+    path = tmp_path / "file.safetensors"
+    # A name that JSON escapes: two spellings of it mean the same.
+    save_checkpoint(path, {"a": torch.randn(3), "b": torch.arange(2)}, {"names": ["jawOpen", "é"]})
+    good = path.read_bytes()
+    for bit in range(8 * len(good)):
+        damaged = bytearray(good)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(UserError):
+            load_checkpoint(path)
+    path.write_bytes(good)
+    load_checkpoint(path)
+
+
+def test_a_file_from_before_there_were_digests_loads(tmp_path):
+    path = tmp_path / "file.safetensors"
+    header = {"format": "gaussianhead", "format_version": "1", "metadata": '{"iteration": 3}'}
+    save_file({"a": torch.ones(2)}, path, metadata=header)
+    assert load_checkpoint(path).metadata == {"iteration": 3}
+    save_file({"a": torch.ones(2)}, path, metadata=header | {"digesu": "0" * 64})
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("size", [0, 2**63, 2**64 - 1, 10**6])
+def test_a_header_that_promises_more_than_the_file_has_is_not_read(tmp_path, size):
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(size.to_bytes(8, "little") + b"{}")
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_a_file_too_large_for_memory_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "file.safetensors"
+    save_checkpoint(path, {"a": torch.ones(2)}, {})
+    # Sparse: a terabyte of nothing.
+    os.truncate(path, 1 << 40)
+    with pytest.raises(UserError, match="too large"):
+        load_checkpoint(path)

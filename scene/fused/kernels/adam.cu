@@ -21,6 +21,7 @@ struct AdamStep {
     double beta1, beta2;
     float eps;
     int num;
+    const float *skip; /* not 0 there: nothing moves; null: all moves */
 };
 
 struct Rates {
@@ -64,6 +65,7 @@ DEVICE void move_on_sphere(const Parameter &p, int at, const AdamStep &a, const 
 }
 
 KERNEL adam_step(AdamStep args) {
+    if (args.skip != nullptr && *args.skip != 0) return;
     int k = 0;
     while (k + 1 < args.num && args.parameters[k + 1].first_block <= int(BLOCK)) k++;
     const Parameter &p = args.parameters[k];

@@ -1,0 +1,152 @@
+"""Runs that are killed as `kill -9` does, at any moment and inside a save: all go on, none has a broken file.
+
+A few in `make test`; `make reliability` kills 100, at least 30 of them inside a save, and prints the counts.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import tiny
+from tests.synthetic import write_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW, MANY = 4, 70
+RANDOM_MOMENTS = 30
+
+
+class Runner:
+    """tests/reliability/runner.py as a child of this process."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.reliability.runner"]
+        folders = [str(ROOT), *map(str, (ROOT / "submodules").iterdir())]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, **job) -> dict:
+        print(json.dumps(job), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, flags: list[str], log: Path, fault: dict | None = None) -> int:
+        return self.ask(train=flags, log=str(log), fault=fault)["pid"]
+
+    def wait(self, pid: int, seconds: float = 120) -> int | None:
+        return self.ask(wait=pid, seconds=seconds)["code"]
+
+    def run(self, flags: list[str], log: Path, fault: dict | None = None) -> int | None:
+        return self.wait(self.start(flags, log, fault))
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def runner():
+    runner = Runner()
+    yield runner
+    runner.close()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("data") / "clip", num_frames=12)
+
+
+@pytest.fixture(scope="module")
+def whole(runner, clip, tmp_path_factory):
+    """A run that nothing disturbed, and what its saves did to the disk."""
+    model = tmp_path_factory.mktemp("output") / "whole"
+    log = model.parent / "log"
+    assert runner.run(tiny.arguments(clip, model), log, {"at": 0}) == 0
+    return model, [line.split()[1] for line in log.read_text().splitlines() if line.startswith("event")]
+
+
+def resumed(runner, clip, model, log) -> None:
+    """Go on as a user would: from the last checkpoint, or anew where there is none yet."""
+    assert tiny.damaged_files(model) == []
+    has_checkpoint = bool(tiny.checkpoints(model))
+    flags = ["-m", str(model), "--resume"] if has_checkpoint else tiny.arguments(clip, model, "--overwrite")
+    assert runner.run(flags, log) == 0, log.read_text()[-2000:]
+    assert tiny.leftovers(model) == [] and tiny.damaged_files(model) == []
+
+
+def kill_inside_saves(runner, clip, whole, folder, faults) -> None:
+    reference, events = whole
+    kinds = {}
+    for i, (at, how) in enumerate(faults):
+        model, log = folder / f"run{i}", folder / f"log{i}"
+        code = runner.run(tiny.arguments(clip, model), log, {"at": at, "how": how})
+        assert code == -signal.SIGKILL, (at, how, code)
+        resumed(runner, clip, model, log)
+        assert tiny.same_model(reference, model)
+        kinds[f"{events[at - 1]} {how}"] = kinds.get(f"{events[at - 1]} {how}", 0) + 1
+    print(f"\n{len(faults)} kills inside saves of {len(events)} steps: all went on, bit for bit: {kinds}")
+
+
+def faults_of(events: list[str]) -> list[tuple[int, str]]:
+    """All places at which a save can be cut, and how."""
+    hows = {"write": ("before", "half", "after")}
+    return [(i, how) for i, name in enumerate(events, 1) for how in hows.get(name, ("before", "after"))]
+
+
+def test_a_few_kills_inside_saves_lose_nothing(runner, clip, whole, tmp_path):
+    faults = faults_of(whole[1])
+    assert {"write", "fsync", "replace"} == set(whole[1])
+    chosen = random.Random(0).sample(faults, FEW)
+    kill_inside_saves(runner, clip, whole, tmp_path, chosen)
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(3600)
+def test_kills_inside_saves_lose_nothing(runner, clip, whole, tmp_path):
+    faults = faults_of(whole[1])
+    random.Random(1).shuffle(faults)
+    kill_inside_saves(runner, clip, whole, tmp_path, faults[:MANY])
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(3600)
+def test_kills_at_random_moments_lose_nothing(runner, clip, whole, tmp_path):
+    """Each run is killed once somewhere between its start and its end."""
+    begun, log = time.monotonic(), tmp_path / "log"
+    assert runner.run(tiny.arguments(clip, tmp_path / "timed"), log) == 0
+    seconds, numbers = time.monotonic() - begun, random.Random(2)
+    killed = 0
+    for i in range(RANDOM_MOMENTS):
+        model = tmp_path / f"run{i}"
+        pid = runner.start(tiny.arguments(clip, model), log)
+        time.sleep(numbers.uniform(0.1, 1) * seconds)
+        os.kill(pid, signal.SIGKILL)
+        killed += runner.wait(pid) == -signal.SIGKILL
+        if model.is_dir():
+            resumed(runner, clip, model, log)
+            assert tiny.same_model(whole[0], model)
+    print(f"\n{killed} of {RANDOM_MOMENTS} runs killed at random moments of {seconds:.1f} s: all went on")
+
+
+def test_a_second_training_is_refused_by_the_number_of_the_first(runner, clip, tmp_path):
+    model, log = tmp_path / "run", tmp_path / "log"
+    pid = runner.start(tiny.arguments(clip, model, "--iterations", "100000"), tmp_path / "first")
+    try:
+        while not (model / "train.log").is_file():
+            time.sleep(0.05)
+        assert runner.run(tiny.arguments(clip, model, "--overwrite"), log) == 2
+        assert f"process {pid} trains there" in log.read_text()
+        assert len(log.read_text().strip().splitlines()) == 1
+        os.kill(pid, signal.SIGTERM)
+        assert runner.wait(pid) == 143
+    finally:
+        if runner.process.poll() is None and Path(f"/proc/{pid}").exists():
+            os.kill(pid, signal.SIGKILL)
+    assert runner.run(tiny.arguments(clip, model, "--overwrite"), log) == 0
