@@ -3,13 +3,7 @@
 # make results ARGS="--clips data/obama data/macron"
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo demo-offline test test-offline lint format results gallery setup clean
+.PHONY: help demo demo-offline test test-offline reliability lint format results gallery setup clean
 
-help demo demo-offline test test-offline lint format results gallery setup clean:
-=======
-.PHONY: help demo demo-offline test test-offline reliability lint format results setup clean
-
-help demo demo-offline test test-offline reliability lint format results setup clean:
->>>>>>> rel
+help demo demo-offline test test-offline reliability lint format results gallery setup clean:
 	@$(PYTHON) tools/tasks.py $@ $(ARGS)

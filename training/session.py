@@ -8,13 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-<<<<<<< HEAD
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
-=======
 from functools import cached_property, partial
-from typing import NamedTuple
->>>>>>> rel
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -31,11 +26,7 @@ from scene.views import HeadView
 from training.augmentation import Augmentation
 from training.captured_step import CapturedStep
 from training.evaluation import evaluate
-<<<<<<< HEAD
-=======
 from training.health import Health
-from training.live_view import LiveView
->>>>>>> rel
 from training.loss import TrainingLoss
 from training.run_folder import RunFolder
 from training.state import TrainingState
