@@ -3,6 +3,7 @@
     python export.py -m output/id1                    writes output/id1/light/iteration_N.safetensors
     python export.py -m avatar.safetensors            writes avatar_light.safetensors
     python export.py -m output/id1 --web              writes a page that plays it: light/iteration_N.html
+    python export.py -m output/id1 --format ply       writes its splats; also spz, gltf, lam
 
 `load_avatar` reads the file, `python render.py -m output/id1 --light` draws it. What it loses against the
 full avatar, which stays the reference, is printed.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arguments import CONFIG_NAME, ExportParams, parse_export_args, parse_render_args
+from arguments.exporting import STILL_FORMATS, SUFFIXES
 from utils.errors import UserError, exit_on_user_error
 from utils.startup import prepare_environment
 
@@ -37,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     from dataclasses import replace
 
     from rendering.baking import bake, check_bakeable, fitted_frames
+    from rendering.formats.writing import write_still
     from rendering.light_scores import agreement
     from rendering.web_page import room_for_avatar
     from scene import load_avatar
@@ -46,11 +49,14 @@ def main(argv: list[str] | None = None) -> None:
 
     avatar = load_avatar(params.model_path, params.iteration, choose_device(params.device))
     path = params.out or default_path(params, avatar.iteration)
-    if params.web and isinstance(avatar.head, LightHead):
+    if params.kind in STILL_FORMATS:
+        print(write_still(params, avatar, path))
+        return
+    if params.kind != "light" and isinstance(avatar.head, LightHead):
         print(written(params, avatar, path))
         return
     check_bakeable(avatar)
-    max_bytes = room_for_avatar(params.max_bytes) if params.web else params.max_bytes
+    max_bytes = room_for_avatar(params.max_bytes) if params.kind == "web" else params.max_bytes
     fitted, odd = fitted_frames(avatar.motion), avatar.motion[1::2]
     others = odd[evenly_spread(len(odd), MOST_SCORED)] if len(odd) else fitted
     baked = bake(avatar, fitted, max_bytes, params.max_yaw, params.quiet)
@@ -71,24 +77,29 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def default_path(params: ExportParams, iteration: int) -> Path:
-    """Where the light form or the page lies: in the run's folder, or beside a file."""
+    """Where what is written lies: in the run's folder, or beside a file."""
     from scene.avatar import light_path
 
     path, model_path = light_path(params.model_path, iteration), params.model_path
-    if not params.web:
+    if params.kind == "light":
         return path
     is_file = model_path.suffix == ".safetensors"
-    return path.with_name(f"{model_path.stem.removesuffix('_light') if is_file else path.stem}.html")
+    stem = model_path.stem.removesuffix("_light") if is_file else path.stem
+    return path.with_name(f"{stem}{SUFFIXES[params.kind]}")
 
 
 def written(params: ExportParams, light: Avatar, path: Path) -> str:
-    """Write a light avatar to its file or its page; return the name and size. Raises UserError where it does
-    not fit."""
+    """Write a light avatar to its file, its page or its LAM zip; return the name and size. Raises
+    UserError where it does not fit."""
+    from rendering.formats.lam import lam_zip
     from rendering.web_page import clip_rate, web_page
     from scene.avatar import save_avatar
-    from utils.files import write_text
+    from utils.files import write_bytes, write_text
 
-    if not params.web:
+    if params.kind == "lam":
+        write_bytes(path, lam_zip(light, path.stem))
+        return f"{path}: {path.stat().st_size / 1e6:.2f} MB"
+    if params.kind == "light":
         save_avatar(light, path)
         return f"{path}: {path.stat().st_size / 1e6:.2f} MB"
     page = web_page(

@@ -74,7 +74,13 @@ def save_point_cloud(
     decoded = [head(camera, Drive(expression)) for camera in chosen]
     splats = decoded[0]
     sh = bake_sh(decoded, chosen)  # [N, S, 3]
-    turned = half_turn(splats._replace(sh=sh))
+    save_splats(path, splats._replace(sh=sh))
+    return baking_loss(decoded, sh, chosen, lambda camera, drawn: render(camera, drawn, background).image)
+
+
+def save_splats(path: Path, splats: Splats) -> None:
+    """Write splats with SH as the family's PLY, y down."""
+    turned = half_turn(splats)
     save_ply(
         path,
         means=turned.means,
@@ -84,7 +90,6 @@ def save_point_cloud(
         log_scales=turned.scales.log(),
         rotations=turned.rotations,
     )
-    return baking_loss(decoded, sh, chosen, lambda camera, drawn: render(camera, drawn, background).image)
 
 
 def half_turn(splats: Splats) -> Splats:
