@@ -32,7 +32,8 @@ def render(
 
     V cameras of one size, in a list, draw splats [V, N, ...]; results and `means2d` then have a leading V.
     """
-    if isinstance(camera, Sequence):
+    # A camera may be a tuple, too.
+    if not hasattr(camera, "world_to_camera"):
         return _render_views(camera, splats, background, means2d, pipeline)
     world_to_camera = camera.world_to_camera.to(splats.means.device)
     intrinsics = camera.intrinsics.to(splats.means.device)
