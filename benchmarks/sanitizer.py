@@ -1,7 +1,8 @@
 """Run the CUDA kernels under NVIDIA's compute-sanitizer: memcheck, racecheck and synccheck.
 
-Draws test scenes forward and backward (one that overflows its tiles' lists, a batch of views) and the fused
-SSIM; every tool's closing line is printed. Exit code 1 where a tool has found an error.
+Draws test scenes forward and backward (one that overflows its tiles' lists, a batch of views), the fused
+SSIM, and takes a head through its kernels, with a step of Adam; every tool's closing line is printed. Exit
+code 1 where a tool has found an error.
 
 usage: sanitizer.py [--tools memcheck racecheck]
 """
@@ -51,13 +52,22 @@ def is_clean(sanitizer: str, tool: str) -> bool:
 
 def draw() -> None:
     """Use every kernel once or more."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "submodules" / "diff-gaussian-rasterization")]
+    submodules = ROOT / "submodules"
+    sys.path[:0] = [
+        str(ROOT),
+        str(submodules / "diff-gaussian-rasterization"),
+        str(submodules / "simple-knn"),
+    ]
     import torch
 
     from diff_gaussian_rasterization import Splats, View, rasterize
     from diff_gaussian_rasterization.cuda import device
     from diff_gaussian_rasterization.cuda.ssim import ssim
+    from scene import fused
+    from scene.views import Drive
     from tests.rasterizer.scenes import camera, scenes, splats
+    from tests.scene.fused.test_splats import SIZES, make_scaffold_head, some_drives
+    from tests.scene.heads import make_optimizer
 
     def step(drawn: Splats, view: View) -> None:
         leaves = Splats(*(None if t is None else t.cuda().float().requires_grad_() for t in drawn))
@@ -80,6 +90,17 @@ def draw() -> None:
 
     image = torch.rand(3, 37, 50, device="cuda", requires_grad=True)
     ssim(image, torch.rand(3, 37, 50, device="cuda")).mean().backward()
+
+    for deforms in (False, True):
+        head = make_scaffold_head(700, **SIZES).float().cuda()
+        head.deforms = deforms
+        drives = [
+            Drive(*(None if t is None else t.float().cuda() for t in drive)) for drive in some_drives(head)
+        ]
+        assert fused.applies(head, drives)
+        sum(part.square().sum() for part in head.views([], drives) if part is not None).backward()
+        make_optimizer(head).step()
+        head.confine_()
     torch.cuda.synchronize()
 
 
