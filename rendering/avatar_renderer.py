@@ -8,7 +8,6 @@ run them. A graph reads expression, head pose and camera where they lay when it 
 copied there. On the CPU the same operations run as they stand. Pictures are those of `render`, bit for bit.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -16,17 +15,15 @@ import torch
 from torch import Tensor
 
 from arguments import PipelineParams
-from diff_gaussian_rasterization import Rasterization, cuda
+from diff_gaussian_rasterization import Rasterization, has_kernels
 from gaussian_renderer import RASTERIZER_ONLY, render
 from scene.avatar import Avatar
 from scene.cameras import Camera
 from scene.head_model import GaussianHead
 from scene.light_head import LightHead
 from scene.views import Drive
+from utils.cuda_graphs import Recording
 from utils.images import quantized
-
-# Replays; the rasterizer's lists, which a graph keeps as they were, may have grown since.
-RECORD_AGAIN = 500
 
 Result = TypeVar("Result")
 
@@ -46,29 +43,27 @@ class Recorded(Generic[Result]):
     ) -> None:
         self._function, self._looks_at_values = function, pipeline.debug
         self._kind: tuple | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._num_replays = 0
+        self._inputs: list[Tensor] = []
+        self._recording: Recording[Result] | None = None
 
     @torch.no_grad()
     def __call__(self, cameras: Sequence[Camera], drives: Sequence[Drive], background: Tensor) -> Result:
-        if self._looks_at_values or not _has_kernels(background.device):
+        if self._looks_at_values or not has_kernels(background.device):
             return self._function(cameras, drives, background)
         kind = (
             *((c.width, c.height, c.near) for c in cameras),
             *(tuple(None if part is None else part.shape for part in drive) for drive in drives),
         )
-        if kind != self._kind or self._num_replays == RECORD_AGAIN:
-            self._kind, self._graph, self._num_replays = kind, None, 0
+        if kind != self._kind or (self._recording is not None and self._recording.is_old):
+            self._kind, self._recording = kind, None
             # As it stands: what libraries make at their first use is there when it is recorded.
             return self._function(cameras, drives, background)
-        if self._graph is None:
+        if self._recording is None:
             self._record(cameras, drives, background)
         else:
             sources = _tensors(cameras, drives, background)
             torch._foreach_copy_(self._inputs, sources, non_blocking=True)
-        self._graph.replay()
-        self._num_replays += 1
-        return self._result
+        return self._recording.replay()
 
     def _record(self, cameras: Sequence[Camera], drives: Sequence[Drive], background: Tensor) -> None:
         device = background.device
@@ -76,11 +71,7 @@ class Recorded(Generic[Result]):
         drives = [Drive(*(None if p is None else p.to(device, copy=True) for p in d)) for d in drives]
         background = background.clone()
         self._inputs = _tensors(cameras, drives, background)
-        with torch.cuda.device(device):
-            self._graph = torch.cuda.CUDAGraph()
-            # Other threads may use the device meanwhile, say to fetch pictures that are written.
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-                self._result = self._function(cameras, drives, background)
+        self._recording = Recording(lambda: self._function(cameras, drives, background), device)
 
 
 class AvatarRenderer:
@@ -152,9 +143,6 @@ def _pictures(
     pipeline: PipelineParams,
 ) -> Tensor:  # [B, H, W, 3] uint8
     return torch.stack([quantized(d.image) for d in draw(head, cameras, drives, background, pipeline)])
-
-
-_has_kernels = functools.cache(cuda.is_available)
 
 
 def _clone_camera(camera: Camera, device: torch.device) -> Camera:

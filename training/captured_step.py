@@ -8,15 +8,12 @@ what libraries and optimizers make at their first use is there.
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from scene.head_model import GaussianHead
 from scene.views import Drive, HeadView, SideView
 from training.step import StepResult
-
-# Steps; the rasterizer's lists, which a graph keeps as they were, may have grown since.
-RECORD_AGAIN = 500
+from utils.cuda_graphs import Recording
 
 
 class CapturedStep:
@@ -35,38 +32,26 @@ class CapturedStep:
         # What kind of step the graph is of, and where it reads.
         self._kind: tuple | None = None
         self._view: HeadView | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._result: StepResult | None = None
-        self._num_replays = 0
+        self._recording: Recording[StepResult] | None = None
 
     def __call__(self, view: HeadView, observes: bool) -> StepResult:
         if not self._is_enabled:
             return self._step(view, observes)
         kind = observes, self._head.deforms, self._head.active_sh_degree
-        if kind != self._kind or self._num_replays == RECORD_AGAIN:
+        if kind != self._kind or (self._recording is not None and self._recording.is_old):
             self.forget()
             self._kind = kind
             return self._step(view, observes)
-        if self._graph is None:
-            self._record(view, observes)
+        if self._recording is None:
+            self._view = own = _clone(view)
+            self._recording = Recording(lambda: self._step(own, observes), view.truth.device)
         else:
             _copy_(self._view, view)
-        self._graph.replay()
-        self._num_replays += 1
-        return self._result
+        return self._recording.replay()
 
     def forget(self) -> None:
         """Drop the graph, with the memory that it holds."""
-        self._kind = self._view = self._graph = self._result = None
-        self._num_replays = 0
-
-    def _record(self, view: HeadView, observes: bool) -> None:
-        self._view = _clone(view)
-        with torch.cuda.device(view.truth.device):
-            self._graph = torch.cuda.CUDAGraph()
-            # Other threads, which decode frames, may use the device meanwhile.
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-                self._result = self._step(self._view, observes)
+        self._kind = self._view = self._recording = None
 
 
 def _clone(view: HeadView) -> HeadView:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diff_gaussian_rasterization import cuda
+from diff_gaussian_rasterization import has_kernels
 from diff_gaussian_rasterization.cuda import compiler
 from diff_gaussian_rasterization.cuda.driver import Kernel, Library, current_stream
 
@@ -22,7 +22,7 @@ LAYOUT = _PARAMETER * MAX_PARAMETERS + "2dfiP"
 def can_step(parameters: Sequence[Tensor]) -> bool:
     """Whether the kernel can move all of these: dense float32 on one CUDA device."""
     first = parameters[0]
-    return cuda.is_available(first.device) and all(
+    return has_kernels(first.device) and all(
         p.dtype is torch.float32 and p.device == first.device and p.is_contiguous() for p in parameters
     )
 

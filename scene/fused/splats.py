@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from diff_gaussian_rasterization import Splats, cuda
+from diff_gaussian_rasterization import Splats, has_kernels
 from diff_gaussian_rasterization.cuda import compiler
 from diff_gaussian_rasterization.cuda.driver import Kernel, Library, current_stream
 from scene.fused import layout
@@ -38,7 +38,7 @@ def applies(head: nn.Module, drives: Sequence[Drive] = ()) -> bool:
         return False
     if any(tensor.dtype is not torch.float32 or tensor.device != device for tensor in given):
         return False
-    return layout.is_supported(head) and cuda.is_available(device) and layout.have_types(head)
+    return layout.is_supported(head) and has_kernels(device) and layout.have_types(head)
 
 
 def driven_splats(head: nn.Module, drives: Sequence[Drive]) -> Splats:

@@ -9,9 +9,10 @@ from scene.views import Drive, HeadView, SideView
 from tests.scene.heads import make_head
 from tests.synthetic import write_clip
 from train import train
-from training.captured_step import RECORD_AGAIN, CapturedStep, _clone, _copy_
+from training.captured_step import CapturedStep, _clone, _copy_
 from training.start import begin, can_be_captured
 from training.step import StepResult
+from utils.cuda_graphs import RECORD_AGAIN
 
 
 def view(value: float, device: str) -> HeadView:
@@ -65,7 +66,7 @@ def test_graph_is_recorded_anew_when_the_step_changes(change):
     if change == "forget":
         step.forget()
     elif change == "age":
-        step._num_replays = RECORD_AGAIN
+        step._recording._num_replays = RECORD_AGAIN
     elif change != "observes":
         setattr(head, change, int(not getattr(head, change)))
     for _ in range(3):

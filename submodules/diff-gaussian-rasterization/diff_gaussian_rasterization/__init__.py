@@ -1,6 +1,6 @@
 """Differentiable rasterizer of 3D Gaussians: `rasterize(splats, view)` and the 3DGS family's class names."""
 
-from .api import rasterize
+from .api import has_kernels, rasterize
 from .family import GaussianRasterizationSettings, GaussianRasterizer
 from .types import Rasterization, Splats, View
 
@@ -10,5 +10,6 @@ __all__ = [
     "Rasterization",
     "Splats",
     "View",
+    "has_kernels",
     "rasterize",
 ]

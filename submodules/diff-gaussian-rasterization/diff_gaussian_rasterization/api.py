@@ -61,6 +61,11 @@ def rasterize(
     return Rasterization(*map(torch.stack, zip(*parts)))
 
 
+def has_kernels(device: torch.device) -> bool:
+    """Return whether tensors on `device` are drawn by the CUDA kernels; looked up once for each device."""
+    return choose_backend(device, None) == "cuda"
+
+
 def choose_backend(device: torch.device, requested: str | None) -> str:
     """Return the name of the back-end for tensors on `device`."""
     if requested is None:
