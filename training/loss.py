@@ -1,16 +1,12 @@
 """The training loss: (1 - l) L1 + l (1 - SSIM) + v VGG (Eq. 7 of Kerbl et al. 2023, with a perceptual
 term)."""
 
-import functools
-
-import torch
 from torch import Tensor, nn
 
 from arguments import OptimizationParams
-from diff_gaussian_rasterization import cuda
-from diff_gaussian_rasterization.cuda.ssim import ssim as fused_ssim
+from rendering.picture_scores import fast_ssim
 from scene.views import SideView
-from utils.losses import VggPerceptual, l1_loss, ssim_loss
+from utils.losses import VggPerceptual, l1_loss
 
 
 class TrainingLoss(nn.Module):
@@ -31,7 +27,8 @@ class TrainingLoss(nn.Module):
             )
 
     def forward(self, image: Tensor, truth: Tensor) -> Tensor:
-        loss = (1 - self.lambda_dssim) * l1_loss(image, truth) + self.lambda_dssim * _ssim_loss(image, truth)
+        unlike = 1 - fast_ssim(image, truth).mean()
+        loss = (1 - self.lambda_dssim) * l1_loss(image, truth) + self.lambda_dssim * unlike
         if self.perceptual is not None:
             loss = loss + self.lambda_vgg * self.perceptual(image, truth)
         return loss
@@ -40,13 +37,3 @@ class TrainingLoss(nn.Module):
 def outside_loss(alpha: Tensor, side: SideView) -> Tensor:
     """Mean over all pixels of the alpha [H, W] that a side view sees where nobody can be."""
     return (alpha * side.outside).mean()
-
-
-def _ssim_loss(image: Tensor, truth: Tensor) -> Tensor:
-    """1 - mean SSIM, by the rasterizer package's kernels where they can run: utils.losses, but faster."""
-    if image.dtype is truth.dtype is torch.float32 and _has_kernels(image.device):
-        return 1 - fused_ssim(image, truth).mean()
-    return ssim_loss(image, truth)
-
-
-_has_kernels = functools.cache(cuda.is_available)

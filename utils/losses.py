@@ -1,6 +1,6 @@
 """Differences between a render and the truth [..., C, H, W] that training minimises.
 
-SSIM lives in metrics.py: the loss and the score are the same function.
+SSIM lives in metrics.py and rendering/picture_scores.py: the loss and the score are the same function.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utils.metrics import l1, ssim
+from utils.metrics import l1
 from utils.vgg import Vgg16
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -19,11 +19,6 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 def l1_loss(image: Tensor, truth: Tensor) -> Tensor:
     """Mean absolute difference over everything; a scalar."""
     return l1(image, truth).mean()
-
-
-def ssim_loss(image: Tensor, truth: Tensor) -> Tensor:
-    """1 - mean SSIM; a scalar, 0 for equal images."""
-    return 1 - ssim(image, truth).mean()
 
 
 class VggPerceptual(nn.Module):

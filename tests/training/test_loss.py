@@ -3,10 +3,10 @@ import torch
 
 from arguments import OptimizationParams
 from gaussian_renderer import render
+from rendering import picture_scores
 from scene.cameras import Camera
 from scene.views import Drive, SideView
 from tests.scene.heads import EXPRESSION_SIZE, make_head
-from training import loss as training_loss
 from training.loss import TrainingLoss, outside_loss
 from utils.metrics import ssim
 
@@ -19,13 +19,21 @@ def test_loss_mixes_l1_and_dissimilarity(weight):
     torch.testing.assert_close(loss, expected)
 
 
+def test_ssim_loss_vanishes_for_equal_images_only():
+    truth = torch.rand(3, 16, 16)
+    unlike = TrainingLoss(OptimizationParams(lambda_dssim=1.0, lambda_vgg=0.0))
+    assert unlike(truth, truth).item() == pytest.approx(0, abs=1e-6)
+    # Structure that is the opposite of the truth's has a negative covariance.
+    assert unlike(1 - truth, truth) > 1
+
+
 @pytest.mark.parametrize(
     "has_kernels, dtype, fused",
     [(True, torch.float32, True), (True, torch.float64, False), (False, torch.float32, False)],
 )
 def test_fused_ssim_is_taken_for_float32_where_its_kernels_can_run(monkeypatch, has_kernels, dtype, fused):
-    monkeypatch.setattr(training_loss, "_has_kernels", lambda device: has_kernels)
-    monkeypatch.setattr(training_loss, "fused_ssim", lambda image, truth: torch.tensor(5.0))
+    monkeypatch.setattr(picture_scores, "has_kernels", lambda device: has_kernels)
+    monkeypatch.setattr(picture_scores, "fused_ssim", lambda image, truth: torch.tensor(5.0))
     image, truth = torch.rand(2, 3, 20, 24, dtype=dtype)
     loss = TrainingLoss(OptimizationParams(lambda_dssim=1.0, lambda_vgg=0.0))(image, truth)
     assert (loss.item() == -4) is fused
