@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arguments import CONFIG_NAME, ExportParams, parse_export_args, parse_render_args
+from arguments import CONFIG_NAME, ExportParams, parse_export_args, parse_render_args, stored_config
 from arguments.exporting import STILL_FORMATS, SUFFIXES
 from utils.errors import UserError, exit_on_user_error
 from utils.startup import prepare_environment
@@ -96,11 +96,11 @@ def written(params: ExportParams, light: Avatar, path: Path) -> str:
     from scene.avatar import save_avatar
     from utils.files import write_bytes, write_text
 
-    if params.kind == "lam":
-        write_bytes(path, lam_zip(light, path.stem))
-        return f"{path}: {path.stat().st_size / 1e6:.2f} MB"
-    if params.kind == "light":
-        save_avatar(light, path)
+    if params.kind != "web":
+        if params.kind == "lam":
+            write_bytes(path, lam_zip(light, path.stem))
+        else:
+            save_avatar(light, path)
         return f"{path}: {path.stat().st_size / 1e6:.2f} MB"
     page = web_page(
         light, params.model_path.stem.removesuffix("_light"), clip_rate(source_path_of(params.model_path))
@@ -116,8 +116,7 @@ def source_path_of(model_path: Path) -> Path | None:
     """The data that a run learned from, where its folder tells."""
     if not (model_path / CONFIG_NAME).is_file():
         return None
-    config = parse_render_args(["-m", str(model_path), "--skip_train"])
-    return config.model.source_path
+    return stored_config(model_path).model.source_path
 
 
 def held_out_truth(params: ExportParams, avatar: Avatar, light: LightHead) -> Truth | None:

@@ -52,9 +52,8 @@ def draw_mesh(
     A triangle with a corner nearer than `near` is left out whole. At equal depth the first one is seen.
     """
     drawn = _drawable(points, triangles, focal, center, size, near)
-    nearest = _nearest(drawn.flat, drawn.boxes, size)
-    seen = np.flatnonzero(nearest != _NOTHING)
-    number = (nearest[seen] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    seen = np.flatnonzero(drawn.nearest != _NOTHING)
+    number = (drawn.nearest[seen] & np.uint64(0xFFFFFFFF)).astype(np.int64)
     return _resolve(drawn.flat, drawn.inverse_depth, drawn.chosen, number, seen, size)
 
 
@@ -67,8 +66,7 @@ def draw_depth(
     near: float = 1e-3,
 ) -> np.ndarray:  # [H, W] float32
     """The depth that `draw_mesh` gives, to rounding, without the rest."""
-    drawn = _drawable(points, triangles, focal, center, size, near)
-    nearest = _nearest(drawn.flat, drawn.boxes, size)
+    nearest = _drawable(points, triangles, focal, center, size, near).nearest
     depth = (nearest >> np.uint64(32)).astype(np.uint32).view(np.float32)
     depth[nearest == _NOTHING] = np.inf
     return depth.reshape(size[1], size[0])
@@ -79,9 +77,8 @@ class _Drawable(NamedTuple):
 
     chosen: np.ndarray  # [T] of the mesh
     flat: "_Flat"
-    # Left, top, width, height.
-    boxes: np.ndarray  # [4, T]
     inverse_depth: np.ndarray  # [3, T] of the corners
+    nearest: np.ndarray  # [H W] as `_nearest` gives it
 
 
 def _drawable(
@@ -92,7 +89,7 @@ def _drawable(
     size: tuple[int, int],
     near: float,
 ) -> _Drawable:
-    """Project a mesh, and keep what covers a pixel's centre or may do so."""
+    """Project a mesh, keep what covers a pixel's centre or may do so, and find what is nearest there."""
     width, height = size
     z = points[:, 2].astype(np.float64)
     is_ahead = z > near
@@ -109,7 +106,7 @@ def _drawable(
     inverse_depth = inverse_depth[corners[:, chosen]]
     flat = _flatten(x[:, chosen], y[:, chosen], area[chosen], inverse_depth)
     boxes = np.stack([left, top, right - left, bottom - top])[:, chosen]
-    return _Drawable(chosen, flat, boxes, inverse_depth)
+    return _Drawable(chosen, flat, inverse_depth, _nearest(flat, boxes, size))
 
 
 def interpolate(drawn: Drawn, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 from diff_gaussian_rasterization import Splats
 from gaussian_renderer import render
 from parametric_head.drawing import draw_mesh
+from rendering.baking import ranges_of
 from scene.avatar import Avatar, are_arkit
 from scene.cameras import Camera
 from scene.head_model import GaussianHead
@@ -17,6 +18,7 @@ from scene.light_head import LightHead
 from scene.views import Drive
 from utils.images import depth_to_color, to_uint8, with_alpha
 from utils.rotations import quaternion_to_matrix
+from utils.spherical_harmonics import dc_to_rgb
 from viewing.messages import MODES, Look, Moment
 
 JPEG_QUALITY = 92
@@ -148,8 +150,7 @@ def solid(splats: Splats, camera: Camera) -> Splats:
     axes = quaternion_to_matrix(splats.rotations)  # [N, 3, 3]
     normal = axes[torch.arange(len(axes), device=axes.device), :, shortest]
     light = (1 - _FRONT_LIGHT) + _FRONT_LIGHT * (normal * towards).sum(dim=1).abs()
-    # The constant band of spherical harmonics.
-    color = (0.5 + 0.28209479 * splats.sh[:, 0]).clamp(0, 1) * light[:, None]
+    color = dc_to_rgb(splats.sh[:, 0]).clamp(0, 1) * light[:, None]
     return splats._replace(
         opacities=torch.full_like(splats.opacities, _SOLID_OPACITY),
         scales=splats.scales * _SOLID_SCALE,
@@ -160,11 +161,11 @@ def solid(splats: Splats, camera: Camera) -> Splats:
 
 def coefficient_ranges(avatar: Avatar) -> Tensor:
     """Least and most of each coefficient in the training data, as far as the avatar tells: [2, E]."""
-    head, size = avatar.head, len(avatar.neutral_expression)
+    head = avatar.head
     if isinstance(head, LightHead):
         return head.ranges
     if head.scaffold is not None:
-        return head.known_signals[:, :size] / head.architecture.expression_gain
+        return ranges_of(avatar)
     if avatar.motion is not None:
         return torch.stack([avatar.motion.amin(dim=0), avatar.motion.amax(dim=0)])
     return avatar.neutral_expression + torch.tensor([[-1.0], [1.0]], device=avatar.neutral_expression.device)

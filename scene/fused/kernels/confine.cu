@@ -17,9 +17,7 @@ KERNEL confine(Confine args) {
         int t = args.places.triangle[i];
         const int *corners = m.triangles + 3 * t;
         const float *limits = m.limits + 3 * t;
-        Vec bary = vec(args.places.barycentric + 3 * i);
-        Vec origin = bary.x * vec(m.neutral + 3 * corners[0]) +
-                     (bary.y * vec(m.neutral + 3 * corners[1]) + bary.z * vec(m.neutral + 3 * corners[2]));
+        Vec origin = on_triangle(m.neutral, corners, vec(args.places.barycentric + 3 * i));
         Matrix axes = matrix_of_rows(m.rest_frames + 9 * t);
         Vec at = transposed_times(axes, vec(args.xyz + 3 * i) - origin);
         float along = limits[0], below = limits[1], above = limits[2];

@@ -249,16 +249,15 @@ DEVICE Carried carried(const Head &h, const Place &p, const Placed &q, int i, in
     const int *corners = h.mesh.triangles + 3 * t;
     const float *vertices = h.vertices + 3LL * view * h.num_vertices;
     Vec a = vec(vertices + 3 * corners[0]), b = vec(vertices + 3 * corners[1]), d = vec(vertices + 3 * corners[2]);
-    Vec rest_a = vec(h.mesh.neutral + 3 * corners[0]), rest_b = vec(h.mesh.neutral + 3 * corners[1]);
-    Vec rest_d = vec(h.mesh.neutral + 3 * corners[2]), bary = vec(h.places.barycentric + 3 * i);
+    Vec bary = vec(h.places.barycentric + 3 * i);
     Vec crossed = cross(b - a, d - a), edge = normalized(b - a), normal = normalized(crossed);
     Matrix frame{edge, cross(normal, edge), normal};
     c.turn = times_transposed(frame, matrix_of_rows(h.mesh.rest_frames + 9 * t));
     c.turn_q = quaternion_of(c.turn);
     float grown = 0.5f * logf(fmaxf(length(crossed), 1e-12f) / h.mesh.rest_areas[t]);
     c.log_stretch = fminf(fmaxf(grown, -LOG_STRETCH), LOG_STRETCH);
-    c.rest = bary.x * rest_a + (bary.y * rest_b + bary.z * rest_d);
-    c.x3 = (bary.x * a + (bary.y * b + bary.z * d)) + c.turn * (q.x2 - c.rest);
+    c.rest = on_triangle(h.mesh.neutral, corners, bary);
+    c.x3 = on_triangle(vertices, corners, bary) + c.turn * (q.x2 - c.rest);
     c.rotation3 = c.turn_q * q.rotation;
     c.membership = 0;
     c.moved_by_torso = Vec{0, 0, 0};
@@ -320,9 +319,7 @@ KERNEL head_forward(Forward args) {
             own = own + vec(r.blend + row * BLEND_STRIDE + 11);
 #endif
             const int *corners = h.mesh.triangles + 3 * h.places.triangle[i];
-            Vec bary = vec(h.places.barycentric + 3 * i);
-            Vec seat = bary.x * vec(h.mesh.color + 3 * corners[0]) +
-                       (bary.y * vec(h.mesh.color + 3 * corners[1]) + bary.z * vec(h.mesh.color + 3 * corners[2]));
+            Vec seat = on_triangle(h.mesh.color, corners, vec(h.places.barycentric + 3 * i));
             put(args.out.colors + 3 * at, p.seen * own + seat);
         }
         SYNC();

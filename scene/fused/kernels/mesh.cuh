@@ -2,6 +2,12 @@
 #pragma once
 #include "common.cuh"
 
+/* What the corners of a triangle have, values [M, 3], at barycentric weights. */
+DEVICE Vec on_triangle(const float *values, const int *corners, Vec weights) {
+    return weights.x * vec(values + 3 * corners[0]) +
+           (weights.y * vec(values + 3 * corners[1]) + weights.z * vec(values + 3 * corners[2]));
+}
+
 struct Places {
     const int *triangle;      /* [N] */
     const float *barycentric; /* [N, 3] */

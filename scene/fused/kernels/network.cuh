@@ -136,32 +136,33 @@ struct WeightGradients {
             for (int j = 0; j < 4; j++) sums[s][j] = float4{0, 0, 0, 0};
     }
 
-    template <class L> DEVICE void add(const float *in, const float *v_out) {
+    /* Do something with each item of a layer that this thread keeps: its sums, and its place, m and k in fours. */
+    template <class L, class Do> DEVICE void for_items_of(Do something) {
 #pragma unroll
         for (int s = 0; s < SLOTS; s++) {
             if ((s + 1) * THREADS <= L::FIRST || s * THREADS >= L::END) continue;
             int item = s * THREADS + int(threadIdx.x) - L::FIRST;
             if (item < 0 || item >= L::ITEMS) continue;
-            int m = item / QUADS(L::IN), k = item % QUADS(L::IN);
-            for (int row = 0; row < TILE; row++) {
-                float4 x = *reinterpret_cast<const float4 *>(in + row * L::IN_STRIDE + 4 * k);
-                float4 v = *reinterpret_cast<const float4 *>(v_out + row * STRIDE(L::OUT) + 4 * m);
-                add_scaled(sums[s][0], v.x, x), add_scaled(sums[s][1], v.y, x);
-                add_scaled(sums[s][2], v.z, x), add_scaled(sums[s][3], v.w, x);
-            }
+            something(sums[s], item / QUADS(L::IN), item % QUADS(L::IN));
         }
     }
 
+    template <class L> DEVICE void add(const float *in, const float *v_out) {
+        for_items_of<L>([&](float4 (&sum)[4], int m, int k) {
+            for (int row = 0; row < TILE; row++) {
+                float4 x = *reinterpret_cast<const float4 *>(in + row * L::IN_STRIDE + 4 * k);
+                float4 v = *reinterpret_cast<const float4 *>(v_out + row * STRIDE(L::OUT) + 4 * m);
+                add_scaled(sum[0], v.x, x), add_scaled(sum[1], v.y, x);
+                add_scaled(sum[2], v.z, x), add_scaled(sum[3], v.w, x);
+            }
+        });
+    }
+
     template <class L> DEVICE void flush_layer(float *v_weights) {
-#pragma unroll
-        for (int s = 0; s < SLOTS; s++) {
-            if ((s + 1) * THREADS <= L::FIRST || s * THREADS >= L::END) continue;
-            int item = s * THREADS + int(threadIdx.x) - L::FIRST;
-            if (item < 0 || item >= L::ITEMS) continue;
-            int m = item / QUADS(L::IN), k = item % QUADS(L::IN);
+        for_items_of<L>([&](float4 (&sum)[4], int m, int k) {
             for (int j = 0; j < 4; j++)
-                add_to_all(v_weights + L::WEIGHTS + (4 * m + j) * 4 * QUADS(L::IN) + 4 * k, sums[s][j]);
-        }
+                add_to_all(v_weights + L::WEIGHTS + (4 * m + j) * 4 * QUADS(L::IN) + 4 * k, sum[j]);
+        });
     }
 
     DEVICE void flush(float *v_weights) {

@@ -16,6 +16,7 @@ from scene.head_model import LARGEST_ON_SCAFFOLD, SMALLEST_UNSEEN, SURFACE_PULL
 from scene.views import Drive
 from tests.scene.fused.host import HostKernels
 from tests.scene.heads import EXPRESSION_SIZE, make_head
+from utils.rotations import rigid_motion
 
 PARTS = ("means", "opacities", "scales", "rotations", "sh")
 
@@ -56,22 +57,13 @@ def some_drives(head) -> list[Drive]:
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    def motion(size: float) -> torch.Tensor:
-        vector = size * random(6)
-        matrix = torch.eye(4, dtype=torch.float64)
-        matrix[:3, :3] = torch.linalg.matrix_exp(
-            torch.tensor(
-                [[0, -vector[2], vector[1]], [vector[2], 0, -vector[0]], [-vector[1], vector[0], 0]]
-            ).double()
-        )
-        matrix[:3, 3] = vector[3:]
-        return matrix
-
     noise = 0.1 * random(head.known_signals.shape[1])
     return [
-        Drive(0.4 * random(EXPRESSION_SIZE), motion(0.1), motion(0.1), noise),
+        Drive(
+            0.4 * random(EXPRESSION_SIZE), rigid_motion(0.1 * random(6)), rigid_motion(0.1 * random(6)), noise
+        ),
         Drive(0.4 * random(EXPRESSION_SIZE)),
-        Drive(0.4 * random(EXPRESSION_SIZE), motion(0.2)),
+        Drive(0.4 * random(EXPRESSION_SIZE), rigid_motion(0.2 * random(6))),
     ]
 
 
