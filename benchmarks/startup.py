@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
             session.state.after_step_(iteration)
             if iteration in (1, 2, 3, ITERATIONS):
                 mark(f"iteration {iteration}")
-        session.data.train.all_pixels()
+        for position in range(len(session.data.train)):
+            session.data.train[position]
         mark("all training frames decoded")
         from benchmarks.measuring import header
 

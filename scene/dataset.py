@@ -1,8 +1,8 @@
 """Decoded frames: composited on the background, resized, and kept in memory as far as a budget allows.
 
-A frame is kept as uint8 [H, W, 4] (composited RGB and matte), a row of one tensor on the data device. The
-first frames to arrive stay; those beyond the budget are decoded again whenever they are asked for, by threads
-that work ahead (`preload`, `frames`, `prefetch`). What a frame holds never depends on the cache, the threads
+A frame is kept as uint8 [H, W, 4] (composited RGB and matte), on the data device. The first frames to arrive
+stay; those beyond the budget are decoded again whenever they are asked for, by threads that work ahead
+(`preload`, `frames`, `prefetch`). What a frame holds never depends on the cache, the threads
 or the order. Decoding leaves the data device alone: threads that copy to a GPU would disturb whoever records
 a graph there.
 """
@@ -116,9 +116,7 @@ class FrameDataset:
         self.data_device = self._place(data_device)
         budget = _budget(self.data_device) if cache_bytes is None else cache_bytes
         self.num_cached_at_most = min(len(self.indices), int(budget) // self.frame_bytes)
-        # Of the positions that are kept, their rows; made when the first one is.
         self._cache: dict[int, Tensor] = {}
-        self._rows: Tensor | None = None
         self._pending: OrderedDict[int, Future] = OrderedDict()
         self._preloaded: dict[int, Future] = {}
         self._lock = threading.Lock()
@@ -162,15 +160,6 @@ class FrameDataset:
                 if position not in self._cache and position not in self._preloaded:
                     self._preloaded[position] = self._threads().submit(self._load, position)
 
-    def all_pixels(self) -> Tensor | None:
-        """Composited RGB and matte of all frames, uint8 [F, H, W, 4] on the data device, where they are kept;
-        None where the budget is too small. Waits until they are decoded. Not to be written to."""
-        if self.num_cached_at_most < len(self):
-            return None
-        for position in range(len(self)):
-            self._pixels(position)
-        return self._rows
-
     def prefetch(self, positions: Iterable[int]) -> None:
         """Start to decode frames in the background; a hint: the oldest give way when too many wait."""
         with self._lock:
@@ -208,15 +197,8 @@ class FrameDataset:
         pixels = self._load(position) if is_done_here else future.result()
         with self._lock:
             if position not in self._cache and len(self._cache) < self.num_cached_at_most:
-                self._cache[position] = self._row(position).copy_(pixels)
+                self._cache[position] = pixels.to(self.data_device)
             return self._cache.get(position, pixels)
-
-    def _row(self, position: int) -> Tensor:
-        """Where the next frame to be kept goes: in the order of the positions where all are kept."""
-        if self._rows is None:
-            size = self.num_cached_at_most, self.height, self.width, 4
-            self._rows = torch.empty(size, dtype=torch.uint8, device=self.data_device)
-        return self._rows[position if self.num_cached_at_most == len(self) else len(self._cache)]
 
     def _load(self, position: int) -> Tensor:
         size = self.width, self.height
