@@ -29,7 +29,7 @@ from utils.images import (
 )
 from utils.json_files import finite, write_json
 from utils.metrics import Scores
-from utils.threads import MOST_THREADS, usable_cores
+from utils.threads import MOST_THREADS, opencv_on_one_core, usable_cores
 from utils.video import FfmpegMissing, VideoWriter
 
 DEFINITIONS = {
@@ -99,7 +99,8 @@ class RenderWriter:
             self._depth_limits = depth_range(depth, alpha)
         picture = quantized(with_alpha(image, alpha) if self._transparent else image)
         true = None if truth is None else quantized(truth)
-        self._later(self._pool, self._save_depth, index, depth, alpha)
+        depth_colors = depth_to_color(depth, alpha, self._depth_limits)
+        self._later(self._pool, self._save_depth, index, depth_colors)
         films = self._video is not None
         frame = self._later(self._pool, self._save_pictures, index, picture, true, companion, films)
         if films:
@@ -122,12 +123,15 @@ class RenderWriter:
         return torch.stack(self._scores).tolist()
 
     def __enter__(self) -> "RenderWriter":
+        self._opencv = opencv_on_one_core()
+        self._opencv.__enter__()
         return self
 
     def __exit__(self, exception_type: object, *rest: object) -> None:
         has_failed = exception_type is not None
         self._pool.shutdown(wait=True, cancel_futures=has_failed)
         self._film_maker.shutdown(wait=True, cancel_futures=has_failed)
+        self._opencv.__exit__(None, None, None)
         if self._video is not None:
             self._video.__exit__(exception_type, *rest)
         if has_failed:
@@ -153,8 +157,8 @@ class RenderWriter:
             return rendered
         return side_by_side(pair) if pair else None
 
-    def _save_depth(self, index: int, depth: Tensor, alpha: Tensor) -> None:
-        self._save("depth", index, depth_to_color(depth, alpha, self._depth_limits))
+    def _save_depth(self, index: int, colors: Tensor) -> None:
+        self._save("depth", index, colors.cpu().numpy())
 
     def _save(self, kind: str, index: int, pixels: np.ndarray) -> None:
         write_png(self._folder / kind / f"{index:05d}.png", pixels)

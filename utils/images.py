@@ -3,6 +3,7 @@
 Everything that is laid out or labelled here is an 8-bit array; `to_uint8` is the one place that rounds.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,22 +97,27 @@ def depth_range(depth: Tensor, alpha: Tensor) -> tuple[float, float]:
     return near, far
 
 
-def depth_to_color(depth: Tensor, alpha: Tensor, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Colour depth / alpha, red is near, blue is far, grey is empty; returns 8 bits [H, W, 3].
+def depth_to_color(depth: Tensor, alpha: Tensor, limits: tuple[float, float] | None = None) -> Tensor:
+    """Colour depth / alpha, red is near, blue is far, grey is empty; returns uint8 [H, W, 3] on their device.
 
     `depth` and `alpha` are as in `depth_range`, whose result on this frame is the default of `limits`
     (the distances shown as reddest and bluest; give the same ones to all frames of a video).
     """
     near, far = limits if limits is not None else depth_range(depth, alpha)
     distance = depth / alpha.clamp_min(1e-6)
-    nearness = (far - distance) / max(far - near, 1e-6)
-    colors = _colorize(nearness, cv2.COLORMAP_TURBO).astype(np.float32)
-    weight = alpha.detach().float().clamp(0, 1).cpu().numpy()[..., None]
-    # Towards grey by 1 - weight, in place: a tenth of the time.
-    colors -= NEUTRAL_GREY
-    colors *= weight
-    colors += NEUTRAL_GREY
-    return np.rint(colors, out=colors).astype(np.uint8)
+    nearness = quantized((far - distance) / max(far - near, 1e-6))
+    colors = _turbo(depth.device).index_select(0, nearness.flatten().int()).view(*depth.shape, 3)
+    weight = alpha.detach().float().clamp(0, 1)[..., None]
+    # Towards grey by 1 - weight, in place.
+    return colors.mul_(weight).add_(NEUTRAL_GREY).round_().to(torch.uint8)
+
+
+@functools.cache
+def _turbo(device: torch.device) -> Tensor:  # [256, 3]
+    """The colours of a map, less the grey that they fade to."""
+    levels = np.arange(256, dtype=np.uint8)
+    colors = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, 0, ::-1]  # RGB
+    return torch.from_numpy(colors.astype(np.float32) - NEUTRAL_GREY).to(device)
 
 
 def error_map(image: Tensor, truth: Tensor, max_error: float = 0.25) -> np.ndarray:
@@ -120,7 +126,8 @@ def error_map(image: Tensor, truth: Tensor, max_error: float = 0.25) -> np.ndarr
     Black is none, white is `max_error` and more.
     """
     difference = (image.clamp(0, 1) - truth.clamp(0, 1)).abs().mean(dim=0)  # [H, W]
-    return _colorize(difference / max_error, cv2.COLORMAP_HOT)
+    levels = to_uint8(difference / max_error)
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
 
 
 def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -172,7 +179,3 @@ def _shrunk(image: np.ndarray, max_width: int) -> np.ndarray:
         return image
     size = (max_width, max(1, round(height * max_width / width)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _colorize(values: Tensor, colormap: int) -> np.ndarray:
-    return cv2.cvtColor(cv2.applyColorMap(to_uint8(values), colormap), cv2.COLOR_BGR2RGB)

@@ -1,9 +1,10 @@
 import threading
 
+import cv2
 import pytest
 
 from utils import threads
-from utils.threads import in_parallel
+from utils.threads import in_parallel, opencv_on_one_core
 
 
 @pytest.mark.parametrize("cores", [1, 3])
@@ -31,3 +32,15 @@ def test_the_first_failure_is_raised(monkeypatch, cores):
 
 def test_no_items_are_no_results():
     assert in_parallel(str, []) == []
+
+
+def test_opencv_is_told_to_use_one_thread_and_has_its_own_number_again_whatever_happens():
+    usual = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        with pytest.raises(ZeroDivisionError), opencv_on_one_core():
+            assert cv2.getNumThreads() == 1
+            raise ZeroDivisionError
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(usual)
