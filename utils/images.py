@@ -115,7 +115,7 @@ def depth_to_color(depth: Tensor, alpha: Tensor, limits: tuple[float, float] | N
 @functools.cache
 def _turbo(device: torch.device) -> Tensor:  # [256, 3]
     """The colours of a map, less the grey that they fade to."""
-    levels = np.arange(256, dtype=np.uint8)
+    levels = np.arange(256, dtype=np.uint8)[:, None]
     colors = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)[:, 0, ::-1]  # RGB
     return torch.from_numpy(colors.astype(np.float32) - NEUTRAL_GREY).to(device)
 
