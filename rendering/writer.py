@@ -18,8 +18,9 @@ from torch import Tensor
 
 from rendering.picture_scores import score_pictures
 from utils.images import (
+    color_nearness,
     depth_range,
-    depth_to_color,
+    nearness_of,
     quantized,
     side_by_side,
     to_uint8,
@@ -99,8 +100,7 @@ class RenderWriter:
             self._depth_limits = depth_range(depth, alpha)
         picture = quantized(with_alpha(image, alpha) if self._transparent else image)
         true = None if truth is None else quantized(truth)
-        depth_colors = depth_to_color(depth, alpha, self._depth_limits)
-        self._later(self._pool, self._save_depth, index, depth_colors)
+        self._later(self._pool, self._save_depth, index, *nearness_of(depth, alpha, self._depth_limits))
         films = self._video is not None
         frame = self._later(self._pool, self._save_pictures, index, picture, true, companion, films)
         if films:
@@ -157,8 +157,8 @@ class RenderWriter:
             return rendered
         return side_by_side(pair) if pair else None
 
-    def _save_depth(self, index: int, colors: Tensor) -> None:
-        self._save("depth", index, colors.cpu().numpy())
+    def _save_depth(self, index: int, nearness: Tensor, weight: Tensor) -> None:
+        self._save("depth", index, color_nearness(nearness, weight))
 
     def _save(self, kind: str, index: int, pixels: np.ndarray) -> None:
         write_png(self._folder / kind / f"{index:05d}.png", pixels)
