@@ -168,7 +168,8 @@ def poses_of(path: Path, entries: list[dict], image_ids: list[int]) -> np.ndarra
     if is_behind.any():
         raise UserError(
             f"{path}: img_id {image_ids[is_behind.argmax()]}: transform_matrix: the head (the origin) is not "
-            "in front of the camera; expected camera-to-world with OpenGL axes (x right, y up, looking down -z)"
+            "in front of the camera; expected camera-to-world with OpenGL axes (x right, y up, looking down "
+            "-z)"
         )
     return poses
 
