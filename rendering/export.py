@@ -31,25 +31,26 @@ HALF_TURN = torch.tensor([1.0, -1.0, -1.0])
 def save_cameras(path: Path, cameras: Sequence[Camera], names: Sequence[str]) -> None:
     """The family's cameras.json: position and rotation of camera-to-world (OpenCV axes), size, focal lengths
     in pixels."""
-    entries = []
-    for i, (camera, name) in enumerate(zip(cameras, names, strict=True)):
-        camera_to_world = torch.linalg.inv(camera.world_to_camera.double().cpu())
-        camera_to_world[:3] *= HALF_TURN.double()[:, None]
-        entries.append(
-            {
-                "id": i,
-                "img_name": name,
-                "width": camera.width,
-                "height": camera.height,
-                "position": camera_to_world[:3, 3].tolist(),
-                "rotation": camera_to_world[:3, :3].tolist(),
-                "fx": camera.fx,
-                "fy": camera.fy,
-                "cx": camera.cx,
-                "cy": camera.cy,
-            }
-        )
-    write_json(path, entries)
+    poses = torch.stack([camera.world_to_camera for camera in cameras]).double().cpu()  # [F, 4, 4]
+    turned = torch.linalg.inv(poses)[:, :3] * HALF_TURN.double()[:, None]  # [F, 3, 4]
+    parts = zip(cameras, names, turned[..., 3].tolist(), turned[..., :3].tolist(), strict=True)
+    entries = [
+        {
+            "id": i,
+            "img_name": name,
+            "width": camera.width,
+            "height": camera.height,
+            "position": position,
+            "rotation": rotation,
+            "fx": camera.fx,
+            "fy": camera.fy,
+            "cx": camera.cx,
+            "cy": camera.cy,
+        }
+        for i, (camera, name, position, rotation) in enumerate(parts)
+    ]
+    # In one line: Python indents 20,000 cameras in 5 s, which nobody reads.
+    write_json(path, entries, indent=None)
 
 
 def save_initial_points(path: Path, gaussians: GaussianModel) -> None:

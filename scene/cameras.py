@@ -43,8 +43,7 @@ class Camera:
         near: float = NEAR,
     ) -> "Camera":
         """Build a camera from a pose as transforms.json has it; inverted in float64."""
-        world_to_camera = np.linalg.inv(np.asarray(camera_to_world, np.float64) @ OPENGL_TO_OPENCV)
-        return cls(torch.from_numpy(world_to_camera).float(), fx, fy, cx, cy, width, height, near)
+        return cls(inverted(camera_to_world), fx, fy, cx, cy, width, height, near)
 
     @property
     def center(self) -> Tensor:  # [3]
@@ -86,6 +85,11 @@ class Camera:
     def cropped(self, x: int, y: int, width: int, height: int) -> "Camera":
         """Return the view of a window of the image whose upper left pixel is (x, y)."""
         return replace(self, cx=self.cx - x, cy=self.cy - y, width=width, height=height)
+
+
+def inverted(camera_to_world: np.ndarray) -> Tensor:  # [..., 4, 4] float32, OpenCV axes
+    """World-to-camera of poses [..., 4, 4] as transforms.json has them; inverted in float64."""
+    return torch.from_numpy(np.linalg.inv(np.asarray(camera_to_world, np.float64) @ OPENGL_TO_OPENCV)).float()
 
 
 def near_plane(camera_distances: np.ndarray) -> float:

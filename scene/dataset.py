@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scene.cameras import Camera
+from scene.cameras import Camera, inverted
 from scene.dataset_readers import Clip
 from scene.frame_decoding import load_frame
 from scene.views import Drive
@@ -102,16 +102,15 @@ class FrameDataset:
         assert not only_head or all(r.parsing_path for r in self.records), "read_clip was not told only_head"
         expressions = np.array([record.expression for record in self.records], np.float32)
         self.expressions = torch.from_numpy(expressions).to(self.device)  # [F, E]
-        cameras = [clip.camera(record).scaled(self.width, self.height) for record in self.records]
-        # One copy to the device, not one for each frame.
-        poses = torch.stack([camera.world_to_camera for camera in cameras]).to(self.device)  # [F, 4, 4]
+        # One inversion and one copy to the device, not one for each frame.
+        poses = inverted(np.stack([record.camera_to_world for record in self.records])).to(self.device)
         # All are of one size and share the intrinsics.
-        camera = cameras[0].to(self.device)
+        camera = clip.camera(self.records[0]).scaled(self.width, self.height).to(self.device)
         self.cameras = tuple(camera.posed(pose) for pose in poses)
-        self.torsos = tuple(
-            None if record.torso is None else torch.from_numpy(record.torso).float().to(self.device)
-            for record in self.records
-        )
+        self.torsos: tuple[Tensor | None, ...] = (None,) * len(self.records)
+        if self.records[0].torso is not None:
+            torsos = torch.from_numpy(np.stack([record.torso for record in self.records]))  # [F, 4, 4]
+            self.torsos = torsos.float().to(self.device).unbind()
 
         self.data_device = self._place(data_device)
         budget = _budget(self.data_device) if cache_bytes is None else cache_bytes

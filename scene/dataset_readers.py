@@ -28,7 +28,7 @@ from scene.transforms_file import (
     expressions_of,
     frame_entries,
     number_of,
-    pose_of,
+    poses_of,
     read_document,
     size_of,
     torsos_of,
@@ -167,8 +167,7 @@ def read_transforms(source_path: Path | str, only_head: bool = False, name: str 
     entries, image_ids = frame_entries(json_path, document)
     expressions = expressions_of(json_path, entries, image_ids)
     names = expression_names_of(json_path, document, expressions.shape[1])
-    poses = [pose_of(json_path, entry, i) for entry, i in zip(entries, image_ids, strict=True)]
-
+    poses = poses_of(json_path, entries, image_ids)
     torsos = torsos_of(json_path, entries, image_ids)
 
     mask_offset, reason = _mask_offset(root, json_path, document, max(image_ids))
@@ -185,7 +184,7 @@ def read_transforms(source_path: Path | str, only_head: bool = False, name: str 
         )
         for i, expression, pose, torso in zip(image_ids, expressions, poses, torsos, strict=True)
     )
-    near = near_plane(np.array([np.linalg.norm(pose[:3, 3]) for pose in poses]))
+    near = near_plane(np.linalg.norm(poses[:, :3, 3], axis=1))
     return Clip(root, frames, width, height, fx, fy, cx, cy, near, names, mask_offset, notes)
 
 

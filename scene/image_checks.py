@@ -15,7 +15,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.image_headers import check_picture_size, read_image_header
 
-READER_THREADS = 8
+READER_THREADS, FILES_AT_ONCE = 8, 100
 # Pure blue, as OpenCV decodes it.
 HEAD_COLOR_BGR = (255, 0, 0)
 EXPECTED = {
@@ -50,7 +50,9 @@ def check_image_files(
             raise UserError(f"{missing[0]}: missing{more}; {EXPECTED[kind]}{hint}")
     with ThreadPoolExecutor(READER_THREADS) as pool:
         for kind, paths in groups.items():
-            _refuse_first(pool.map(partial(_file_defect, kind, size), paths))
+            # Many at a time: a file costs less than a task does.
+            parts = [paths[i : i + FILES_AT_ONCE] for i in range(0, len(paths), FILES_AT_ONCE)]
+            _refuse_first(pool.map(partial(_first_defect, kind, size), parts))
         _refuse_first(pool.map(_empty_parsing, _samples(parsings)))
 
 
@@ -108,6 +110,10 @@ def _refuse_first(defects) -> None:
 
 def _samples(paths: Sequence[Path]) -> list[Path]:
     return sorted({paths[0], paths[len(paths) // 2], paths[-1]}) if paths else []
+
+
+def _first_defect(kind: str, size: tuple[int, int], paths: Sequence[Path]) -> str | None:
+    return next(filter(None, (_file_defect(kind, size, path) for path in paths)), None)
 
 
 def _file_defect(kind: str, size: tuple[int, int], path: Path) -> str | None:

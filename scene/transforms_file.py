@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ _NOT_FINITE = "NaN or infinity"
 LARGEST_SIDE = 16_384
 # Largest error of an entry of R^T R.
 ROTATION_TOLERANCE = 1e-3
+LAST_ROW_TOLERANCE = 1e-6
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -151,27 +153,58 @@ def expression_names_of(path: Path, document: dict, length: int) -> tuple[str, .
     return tuple(names)
 
 
-def torsos_of(path: Path, entries: list[dict], image_ids: list[int]) -> list[np.ndarray | None]:
-    """The optional torso_transform of every frame: of all or of none."""
+def torsos_of(path: Path, entries: list[dict], image_ids: list[int]) -> Sequence[np.ndarray | None]:
+    """The optional torso_transform [4, 4] float64 of every frame: of all or of none. Raises UserError."""
     if not any("torso_transform" in entry for entry in entries):
         return [None] * len(entries)
-    return [_rigid(path, entry, i, "torso_transform") for entry, i in zip(entries, image_ids, strict=True)]
+    return _rigid_matrices(path, entries, image_ids, "torso_transform")
 
 
-def pose_of(path: Path, entry: dict, image_id: int) -> np.ndarray:  # [4, 4] float64
-    """`transform_matrix` of a frame: rigid, and before the camera is the head. Raises UserError."""
-    pose = _rigid(path, entry, image_id, "transform_matrix")
+def poses_of(path: Path, entries: list[dict], image_ids: list[int]) -> np.ndarray:  # [F, 4, 4] float64
+    """`transform_matrix` of every frame: rigid, and before the camera is the head. Raises UserError."""
+    poses = _rigid_matrices(path, entries, image_ids, "transform_matrix")
     # The depth of the origin; the camera looks down its -z.
-    if pose[:3, 3] @ pose[:3, 2] <= 0:
+    is_behind = (poses[:, :3, 3] * poses[:, :3, 2]).sum(axis=1) <= 0  # [F]
+    if is_behind.any():
         raise UserError(
-            f"{path}: img_id {image_id}: transform_matrix: the head (the origin) is not in front of the "
-            "camera; expected camera-to-world with OpenGL axes (x right, y up, looking down -z)"
+            f"{path}: img_id {image_ids[is_behind.argmax()]}: transform_matrix: the head (the origin) is not "
+            "in front of the camera; expected camera-to-world with OpenGL axes (x right, y up, looking down "
+            "-z)"
         )
-    return pose
+    return poses
 
 
-def _rigid(path: Path, entry: dict, image_id: int, key: str) -> np.ndarray:  # [4, 4] float64
-    return rigid_matrix(entry, key, f"{path}: img_id {image_id}: {key}")
+def _rigid_matrices(path: Path, entries: list[dict], image_ids: list[int], key: str) -> np.ndarray:
+    """[F, 4, 4] float64, checked together; one by one only to name the first that is none."""
+    try:
+        matrices = np.array([entry[key] for entry in entries], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        matrices = np.empty(0)
+    if matrices.shape == (len(entries), 4, 4) and _are_rigid(matrices):
+        return matrices
+    named = zip(entries, image_ids, strict=True)
+    return np.array([rigid_matrix(entry, key, f"{path}: img_id {i}: {key}") for entry, i in named])
+
+
+def _are_rigid(matrices: np.ndarray) -> bool:  # [F, 4, 4] -> whether `rigid_matrix` takes them all
+    if not np.isfinite(matrices).all():
+        return False
+    is_rigid = (
+        (_last_row_error(matrices) <= LAST_ROW_TOLERANCE)
+        & (_rotation_error(matrices) <= ROTATION_TOLERANCE)
+        & (np.linalg.det(matrices[:, :3, :3]) >= 0)
+    )
+    return bool(is_rigid.all())
+
+
+def _last_row_error(matrices: np.ndarray) -> np.ndarray:  # [..., 4, 4] -> [...]
+    return np.abs(matrices[..., 3, :] - [0, 0, 0, 1]).max(axis=-1)
+
+
+def _rotation_error(matrices: np.ndarray) -> np.ndarray:  # [..., 4, 4] -> [...], of R^T R
+    rotation = matrices[..., :3, :3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.abs(rotation.swapaxes(-1, -2) @ rotation - np.eye(3)).max(axis=(-1, -2))
 
 
 def rigid_matrix(entry: dict, key: str, where: str) -> np.ndarray:  # [4, 4] float64
@@ -181,16 +214,14 @@ def rigid_matrix(entry: dict, key: str, where: str) -> np.ndarray:  # [4, 4] flo
         raise UserError(f"{where}: expected 4 x 4 numbers, found shape {list(pose.shape)}")
     if not np.isfinite(pose).all():
         raise UserError(f"{where}: expected finite numbers, found {_NOT_FINITE}")
-    if np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
+    if _last_row_error(pose) > LAST_ROW_TOLERANCE:
         raise UserError(f"{where}: last row: expected 0 0 0 1, found {' '.join(f'{v:g}' for v in pose[3])}")
-    rotation = pose[:3, :3]
-    error = np.abs(rotation.T @ rotation - np.eye(3)).max()
-    if error > ROTATION_TOLERANCE:
+    if not (error := _rotation_error(pose)) <= ROTATION_TOLERANCE:
         raise UserError(
             f"{where}: rotation is not orthonormal: R^T R differs from the identity by {error:.3g}; "
             f"expected at most {ROTATION_TOLERANCE:g}"
         )
-    if np.linalg.det(rotation) < 0:
+    if np.linalg.det(pose[:3, :3]) < 0:
         raise UserError(f"{where}: rotation has determinant -1, a mirror image; expected +1")
     return pose
 

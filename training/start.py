@@ -240,7 +240,9 @@ def architecture_for(
 
 def cube_half_side(cameras: Sequence[Camera]) -> float:
     """Half the side of the cube that holds the head, world units."""
-    distance = float(np.median([float(camera.center.norm()) for camera in cameras]))
+    translations = torch.stack([camera.world_to_camera[:3, 3] for camera in cameras])  # [F, 3]
+    # As long as the way from the origin to the camera.
+    distance = float(np.median(translations.norm(dim=1).cpu().numpy()))
     width_in_view = distance * cameras[0].width / cameras[0].fx  # world units
     return 0.5 * min(MAX_CUBE_SIDE, VIEW_FRACTION * width_in_view)
 

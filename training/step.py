@@ -32,7 +32,10 @@ class TrainingStep:
 
     def __call__(self, view: HeadView, observes: bool) -> StepResult:
         head, densifier = self.state.head, self.state.densifier
-        cameras, drives = [view.camera], [view.drive]
+        pose = view.camera.world_to_camera
+        # The rasterizer refuses a pose that is no number, or draws nothing without a word: the loss says it.
+        camera = view.camera.posed(pose.nan_to_num(0.0, 0.0, 0.0))
+        cameras, drives = [camera], [view.drive]
         if view.side is not None:
             cameras.append(view.camera.posed(view.side.pose))
             drives.append(Drive(view.drive.expression))
@@ -43,6 +46,8 @@ class TrainingStep:
         loss = self.loss(image, view.truth)
         if view.side is not None:
             loss = loss + self.lambda_outside * outside_loss(drawn.alpha[1], view.side)
+        # Times 1, exactly, or NaN.
+        loss = loss * (1 + 0 * pose.sum())
         loss.backward()
         if observes:
             densifier.stats.observe_(drawn.radii[0], means2d.grad[0], splats.opacities[0])

@@ -22,12 +22,18 @@ def spoilt_expression(view: HeadView) -> HeadView:
     return view._replace(drive=view.drive._replace(expression=torch.full_like(view.drive.expression, NAN)))
 
 
+def spoilt_camera(view: HeadView) -> HeadView:
+    pose = view.camera.world_to_camera.clone()
+    pose[0, 3] = NAN
+    return view._replace(camera=view.camera.posed(pose))
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("data") / "clip", num_frames=12)
 
 
-@pytest.mark.parametrize("spoil", [spoilt_picture, spoilt_expression, None])
+@pytest.mark.parametrize("spoil", [spoilt_picture, spoilt_expression, spoilt_camera, None])
 def test_one_spoilt_view_is_skipped_by_name_and_harms_nothing(clip, tmp_path, monkeypatch, capsys, spoil):
     next_view, spoilt = Session.next_view, []
 
