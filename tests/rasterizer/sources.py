@@ -10,12 +10,14 @@ import pytest
 from diff_gaussian_rasterization.cuda import compiler, device, ssim
 
 PROJECT = [
-    {"SH_BASES": bases, "GIVEN_COV3D": given, "PROJECT_THREADS": device.PROJECT_THREADS}
-    for given in (1, 0)
-    for bases in (0, 1, 4, 9, 16)
+    device.ProjectionKind(bases, given, *variant).options()
+    for variant in ((True, True), (True, False), (False, True), (False, False))
+    for given in (True, False)
+    for bases in ((0, 1, 4, 9, 16) if not any(variant) else (0, 16))
 ]
+BLEND = [device.BLEND | {"INVERSE_DEPTH": inverse} for inverse in (1, 0)]
 # By source, with what is used most at the end.
-OPTIONS = {"blend.cu": [device.BLEND], "project.cu": PROJECT, "ssim.cu": [ssim.TILE]}
+OPTIONS = {"blend.cu": BLEND, "project.cu": PROJECT, "ssim.cu": [ssim.TILE]}
 
 
 def nvrtc_works() -> bool:
