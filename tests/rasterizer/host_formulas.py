@@ -63,7 +63,9 @@ class FormulasFor:
         self.folder = folder
         self._compiled = functools.cache(self._compile)
 
-    def __call__(self, bases: int = 16, given_cov3d: bool = False, *flags: bool, double: bool = True) -> Formulas:
+    def __call__(
+        self, bases: int = 16, given_cov3d: bool = False, *flags: bool, double: bool = True
+    ) -> Formulas:
         """`flags`: antialiased, inverse_depth."""
         return self._compiled(ProjectionKind(bases, given_cov3d, *flags), double)
 

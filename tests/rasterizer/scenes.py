@@ -116,7 +116,9 @@ def scenes() -> dict[str, Callable[[], Scene]]:
         "antialiased needles": scene(_needles(splats(200), 0.2), sharp),
         "antialiased cov3d": scene(_cov3d(splats(200, size=0.02)), sharp),
         "inverse depth": scene(splats(), inverse),
-        "antialiased inverse depth": scene(_colors(splats(200, size=0.02)), sharp._replace(inverse_depth=True)),
+        "antialiased inverse depth": scene(
+            _colors(splats(200, size=0.02)), sharp._replace(inverse_depth=True)
+        ),
     }
 
 

@@ -139,7 +139,16 @@ def test_fields_are_in_the_order_in_which_callers_may_give_them():
     fields = GaussianRasterizationSettings._fields
     assert fields[-3:] == ("prefiltered", "debug", "antialiasing")
     parameters = list(inspect.signature(GaussianRasterizer.forward).parameters)[1:]
-    names = ["means3D", "means2D", "opacities", "shs", "colors_precomp", "scales", "rotations", "cov3D_precomp"]
+    names = [
+        "means3D",
+        "means2D",
+        "opacities",
+        "shs",
+        "colors_precomp",
+        "scales",
+        "rotations",
+        "cov3D_precomp",
+    ]
     assert parameters == names
 
 
@@ -182,7 +191,9 @@ def test_gradients_pass_through_every_value(name, antialiasing):
         if key in ("image", "radii"):
             continue
         field = "alpha" if key == "alpha" else "depth"
-        truth = gradients(lambda s, field=field: getattr(reference.rasterize(s, view, settings.bg), field)[None])
+        truth = gradients(
+            lambda s, field=field: getattr(reference.rasterize(s, view, settings.bg), field)[None]
+        )
         for value, true_value in zip(gradients(lambda s, place=place: called(settings, s)[place]), truth):
             assert true_value.any() and relative_error(value, true_value) < 1e-3, key
 

@@ -101,7 +101,9 @@ def test_covariances_and_determinants(formulas, double):
         truth = [cov[0, 0], cov[0, 1], cov[1, 1], np.linalg.det(cov)]
         value = c.of("matrix_covariance", 5, six, rows)
         np.testing.assert_allclose(value[:4], truth, rtol=1e-6)
-        np.testing.assert_allclose(value[4], np.linalg.det(cov - 0.3 * np.eye(2)), rtol=1e-6, atol=1e-6 * truth[3])
+        np.testing.assert_allclose(
+            value[4], np.linalg.det(cov - 0.3 * np.eye(2)), rtol=1e-6, atol=1e-6 * truth[3]
+        )
         assert_close(c.of("cov3d_times", 3, six, rows[0]), cov3d @ rows[0], 1e-6)
 
 

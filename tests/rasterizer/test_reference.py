@@ -59,7 +59,9 @@ def test_reference_equals_brute_force(name):
     np.testing.assert_allclose(result.alpha.numpy(), alpha, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["degree 3", "colors", "cov3d", "antialiased cov3d", "antialiased inverse depth"])
+@pytest.mark.parametrize(
+    "name", ["degree 3", "colors", "cov3d", "antialiased cov3d", "antialiased inverse depth"]
+)
 def test_reference_gradients_equal_differences(name):
     # Large splats: no pixel is near the 1/255 cut, where the image is not continuous.
     scene = small(scenes()[name](), 3, 4, 3)

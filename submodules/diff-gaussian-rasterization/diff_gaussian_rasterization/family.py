@@ -98,9 +98,7 @@ class GaussianRasterizer(nn.Module):
             cov3d=cov3D_precomp,
         )
         view = view_from_settings(settings)
-        view = view._replace(
-            antialiased=bool(settings.antialiasing), inverse_depth="inverse_depth" in names
-        )
+        view = view._replace(antialiased=bool(settings.antialiasing), inverse_depth="inverse_depth" in names)
         result = rasterize(splats, view, settings.bg, means2d=means2D)
         return tuple(_value(result, name) for name in names)
 

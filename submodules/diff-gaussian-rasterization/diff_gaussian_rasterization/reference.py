@@ -104,7 +104,6 @@ def compensation(sharp: Tensor, dilated: Tensor) -> Tensor:
     return (before / after).clamp(min=1e-12).sqrt()
 
 
-
 def visibility(p: Projected, view: View) -> tuple[Tensor, Tensor]:
     """Return which Gaussians are drawn (bool [N]) and their radii (int32 [N], 0 where not drawn).
 
