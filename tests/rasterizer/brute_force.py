@@ -22,7 +22,7 @@ def render(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def project(scene: Scene) -> list[tuple]:
-    """Return (z or 1 / z, mean, inverse covariance, opacity, colour) of the Gaussians before the camera, by z."""
+    """Return (z or 1 / z, mean, inverse covariance, opacity, colour) of Gaussians before the camera, by z."""
     splats = {name: t.numpy() for name, t in scene.splats._asdict().items() if t is not None}
     view = scene.view
     world_to_camera = view.world_to_camera.numpy()

@@ -256,7 +256,7 @@ def test_variants_on_cuda_are_those_on_the_cpu(name, antialiasing):
     values, true_values = called(on_gpu, there), called(settings, here)
     for key, value, true_value in zip(RETURNS[name], values, true_values, strict=True):
         assert value.is_cuda and relative_error(value.detach().cpu(), true_value.detach()) < 1e-3, key
-    for leaves, drawn in ((there, values), (here, true_values)):
+    for drawn in (values, true_values):
         sum(value.square().sum() for value in drawn if value.requires_grad).backward()
     for field in ("means", "opacities", "scales", "rotations", "sh"):
         gradient, truth = getattr(there, field).grad.cpu(), getattr(here, field).grad

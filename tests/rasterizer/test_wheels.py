@@ -26,8 +26,8 @@ from simple_knn._C import distCUDA2
 import diff_gaussian_rasterization as package, simple_knn
 
 points = torch.rand(100, 3)
-splats = package.Splats(points, torch.ones(100), distCUDA2(points).sqrt()[:, None].repeat(1, 3), torch.eye(4)[[0] * 100],
-                        colors=points)
+scales, rotations = distCUDA2(points).sqrt()[:, None].repeat(1, 3), torch.eye(4)[[0] * 100]
+splats = package.Splats(points, torch.ones(100), scales, rotations, colors=points)
 pose = torch.eye(4)
 pose[2, 3] = 3
 view = package.View(pose, torch.tensor([20.0, 20, 16, 16]), 32, 32)

@@ -1,9 +1,9 @@
 """The 3DGS family's names on top of `rasterize`, so that existing code switches by installing this.
 
-The rasterizers of that family agree on names and on image and radii, and differ in what comes after: RETURNS has
-the variants in use. Which one code was written for is told once, by $GAUSSIAN_RASTERIZER_API or set_interface();
-"auto", the default, looks at the settings: those with `antialiasing`, in use since October 2024, get three values,
-those without get the two of 2023.
+The rasterizers of that family agree on names and on image and radii, and differ in what comes after: RETURNS
+has the variants in use. Which one code was written for is told once, by $GAUSSIAN_RASTERIZER_API or
+set_interface(); "auto", the default, looks at the settings: those with `antialiasing`, in use since October
+2024, get three values, those without get the two of 2023.
 """
 
 import os

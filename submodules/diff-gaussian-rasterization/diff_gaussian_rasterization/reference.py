@@ -97,7 +97,7 @@ def project(splats: Splats, view: View) -> Projected:
 
 
 def compensation(sharp: Tensor, dilated: Tensor) -> Tensor:
-    """Return by how much dilation of a covariance [N, 3] makes a splat heavier, as a factor [N] that undoes it:
+    """Return the factor [N] of opacity that undoes how heavy dilation of its covariance [N, 3] makes a splat:
     the square root of the determinants' ratio (Yu et al. 2024, Mip-Splatting: 2D Mip filter)."""
     before, after = (cov[:, 0] * cov[:, 2] - cov[:, 1] ** 2 for cov in (sharp, dilated))
     # Whatever is cut here is invisible; at 0 the root has no gradient.

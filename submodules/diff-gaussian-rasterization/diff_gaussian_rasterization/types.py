@@ -24,8 +24,8 @@ class Splats(NamedTuple):
 class View(NamedTuple):
     """A pinhole camera. Pixel i spans [i, i + 1): the middle of the image is (width / 2, height / 2).
 
-    `antialiased`: the dilation by 0.3 px^2 makes small splats larger and so heavier; their opacity is multiplied
-    by sqrt(determinant before / determinant after) in return (Yu et al. 2024, Mip-Splatting: 2D Mip filter).
+    `antialiased`: the dilation by 0.3 px^2 makes small splats larger and so heavier; in return their opacity
+    is multiplied by sqrt(determinant before / after) (Yu et al. 2024, Mip-Splatting: 2D Mip filter).
     `inverse_depth`: `depth` of the result is the sum of weight / camera z.
     """
 
