@@ -22,7 +22,7 @@ def render(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def project(scene: Scene) -> list[tuple]:
-    """Return (z, mean, inverse covariance, opacity, colour) of the Gaussians before the camera, by z."""
+    """Return (z or 1 / z, mean, inverse covariance, opacity, colour) of Gaussians before the camera, by z."""
     splats = {name: t.numpy() for name, t in scene.splats._asdict().items() if t is not None}
     view = scene.view
     world_to_camera = view.world_to_camera.numpy()
@@ -38,14 +38,21 @@ def project(scene: Scene) -> list[tuple]:
         clamped_y = z * np.clip(y / z, -cy / fy - 0.3 * tan_y, (view.height - cy) / fy + 0.3 * tan_y)
         jacobian = np.array([[fx / z, 0, -fx * clamped_x / z**2], [0, fy / z, -fy * clamped_y / z**2]])
         to_camera, cov3d = world_to_camera[:3, :3], covariance(splats, g)
-        cov2d = jacobian @ to_camera @ cov3d @ to_camera.T @ jacobian.T + 0.3 * np.eye(2)
+        sharp = jacobian @ to_camera @ cov3d @ to_camera.T @ jacobian.T
+        cov2d = sharp + 0.3 * np.eye(2)
+        opacity = splats["opacities"][g]
+        if view.antialiased:
+            # The standard deviations along the axes of the ellipse, before and after: the ratio of its areas.
+            before, after = np.linalg.eigvalsh(sharp), np.linalg.eigvalsh(cov2d)
+            opacity *= np.prod(np.sqrt(np.maximum(before, 0) / after))
         mean2d = np.array([fx * x / z + cx, fy * y / z + cy])
         if "colors" in splats:
             color = splats["colors"][g]
         else:
             color = sh_color(splats["sh"][g], splats["means"][g] - camera_center)
-        flat.append((z, mean2d, np.linalg.inv(cov2d), splats["opacities"][g], color))
-    return sorted(flat, key=lambda item: item[0])
+        flat.append((z, mean2d, np.linalg.inv(cov2d), opacity, color))
+    flat.sort(key=lambda item: item[0])
+    return [(1 / item[0], *item[1:]) for item in flat] if view.inverse_depth else flat
 
 
 def covariance(splats: dict[str, np.ndarray], g: int) -> np.ndarray:

@@ -34,7 +34,8 @@ def kernels(monkeypatch) -> dict[str, FakeKernel]:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
     monkeypatch.setattr(torch.cuda, "device", lambda index: nullcontext())
     it = device.Device(-1)
-    it.project(16, False)
+    it.project(device.ProjectionKind(16))
+    it.blend(False)
     assert it.family_intrinsics
     ssim._kernels.__wrapped__(-1)
     for module in (cuda, plan):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diff_gaussian_rasterization import Splats, View
 from diff_gaussian_rasterization.cuda import compiler
+from diff_gaussian_rasterization.cuda.device import ProjectionKind
 from tests.rasterizer.scenes import Scene
 
 SHIM = Path(__file__).with_name("shim.c")
@@ -62,19 +63,24 @@ class FormulasFor:
         self.folder = folder
         self._compiled = functools.cache(self._compile)
 
-    def __call__(self, bases: int = 16, given_cov3d: bool = False, double: bool = True) -> Formulas:
-        return self._compiled(bases, given_cov3d, double)
+    def __call__(
+        self, bases: int = 16, given_cov3d: bool = False, *flags: bool, double: bool = True
+    ) -> Formulas:
+        """`flags`: antialiased, inverse_depth."""
+        return self._compiled(ProjectionKind(bases, given_cov3d, *flags), double)
 
-    def _compile(self, bases: int, given_cov3d: bool, double: bool) -> Formulas:
-        library = self.folder / f"shim_{bases}_{given_cov3d:d}_{double:d}.so"
-        options = {"SH_BASES": bases, "GIVEN_COV3D": int(given_cov3d), "DOUBLE": int(double)}
+    def _compile(self, kind: ProjectionKind, double: bool) -> Formulas:
+        library = self.folder / f"shim_{'_'.join(str(int(part)) for part in (*kind, double))}.so"
+        options = kind.options() | {"DOUBLE": int(double)}
         run_cc(options, "-O1", "-shared", "-fPIC", SHIM, "-o", library, "-lm")
         real, dtype = (ctypes.c_double, np.float64) if double else (ctypes.c_float, np.float32)
         return Formulas(ctypes.CDLL(str(library)), real, dtype)
 
     def of(self, scene: Scene, double: bool = True) -> Formulas:
-        drawn = scene.splats
-        return self(0 if drawn.sh is None else drawn.sh.shape[1], drawn.cov3d is not None, double)
+        drawn, view = scene.splats, scene.view
+        flags = view.antialiased, view.inverse_depth
+        bases = 0 if drawn.sh is None else drawn.sh.shape[1]
+        return self(bases, drawn.cov3d is not None, *flags, double=double)
 
 
 def run_cc(options: dict[str, int], *arguments: str | Path) -> None:

@@ -57,8 +57,8 @@ def cov3d_of(scales: Tensor, rotations: Tensor) -> Tensor:
     return cov[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]]
 
 
-def _needles(s: Splats) -> Splats:
-    return s._replace(scales=s.scales * torch.tensor([12.0, 0.01, 0.01]))
+def _needles(s: Splats, width: float = 0.01) -> Splats:
+    return s._replace(scales=s.scales * torch.tensor([12.0, width, width]))
 
 
 def _stack(s: Splats) -> Splats:
@@ -89,6 +89,9 @@ def scenes() -> dict[str, Callable[[], Scene]]:
         return lambda: Scene(s, view, background)
 
     wide = camera(70, 20)
+    # Splats of about a pixel: dilation makes them half as heavy again, and more.
+    sharp = camera()._replace(antialiased=True)
+    inverse = camera()._replace(inverse_depth=True)
     return {
         "degree 3": scene(splats(), camera()),
         "degree 2": scene(splats(bases=9), camera()),
@@ -109,6 +112,13 @@ def scenes() -> dict[str, Callable[[], Scene]]:
         "one pixel": scene(splats(), camera(1, 1)),
         "part behind the camera": scene(_part_behind(splats(size=0.3)), camera()),
         "close": scene(_part_behind(splats(size=0.3)), camera(near=0.02)),
+        "antialiased": scene(splats(200, size=0.02), sharp),
+        "antialiased needles": scene(_needles(splats(200), 0.2), sharp),
+        "antialiased cov3d": scene(_cov3d(splats(200, size=0.02)), sharp),
+        "inverse depth": scene(splats(), inverse),
+        "antialiased inverse depth": scene(
+            _colors(splats(200, size=0.02)), sharp._replace(inverse_depth=True)
+        ),
     }
 
 

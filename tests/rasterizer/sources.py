@@ -10,12 +10,17 @@ import pytest
 from diff_gaussian_rasterization.cuda import compiler, device, ssim
 
 PROJECT = [
-    {"SH_BASES": bases, "GIVEN_COV3D": given, "PROJECT_THREADS": device.PROJECT_THREADS}
-    for given in (1, 0)
-    for bases in (0, 1, 4, 9, 16)
+    *(
+        device.ProjectionKind(bases, True, *flags)
+        for bases, flags in ((0, (True, True)), (16, (True, False)))
+    ),
+    *(device.ProjectionKind(16, False, *flags) for flags in ((True, False), (False, True), (True, True))),
+    *(device.ProjectionKind(bases, given) for given in (True, False) for bases in (0, 1, 4, 9, 16)),
 ]
+PROJECT = [kind.options() for kind in PROJECT]
+BLEND = [device.BLEND | {"INVERSE_DEPTH": inverse} for inverse in (1, 0)]
 # By source, with what is used most at the end.
-OPTIONS = {"blend.cu": [device.BLEND], "project.cu": PROJECT, "ssim.cu": [ssim.TILE]}
+OPTIONS = {"blend.cu": BLEND, "project.cu": PROJECT, "ssim.cu": [ssim.TILE]}
 
 
 def nvrtc_works() -> bool:

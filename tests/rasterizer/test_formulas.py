@@ -90,8 +90,8 @@ def test_covariances_and_determinants(formulas, double):
         axes = random(2, 3, seed=k) * np.array([30.0, length, length])
         axes = c.array(axes).astype(float)
         cov = axes @ axes.T + 0.3 * np.eye(2)
-        truth = [cov[0, 0], cov[0, 1], cov[1, 1], np.linalg.det(cov)]
-        np.testing.assert_allclose(c.of("axes_covariance", 4, axes), truth, rtol=1e-6)
+        truth = [cov[0, 0], cov[0, 1], cov[1, 1], np.linalg.det(cov), (np.cross(*axes) ** 2).sum()]
+        np.testing.assert_allclose(c.of("axes_covariance", 5, axes), truth, rtol=1e-5)
 
         half = random(3, 3, seed=k) * np.array([[1], [length], [1]])
         cov3d, rows = half.T @ half, c.array(random(2, 3, seed=k + 3)).astype(float)
@@ -99,7 +99,11 @@ def test_covariances_and_determinants(formulas, double):
         cov3d = six[[0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(3, 3)
         cov = rows @ cov3d @ rows.T + 0.3 * np.eye(2)
         truth = [cov[0, 0], cov[0, 1], cov[1, 1], np.linalg.det(cov)]
-        np.testing.assert_allclose(c.of("matrix_covariance", 4, six, rows), truth, rtol=1e-6)
+        value = c.of("matrix_covariance", 5, six, rows)
+        np.testing.assert_allclose(value[:4], truth, rtol=1e-6)
+        np.testing.assert_allclose(
+            value[4], np.linalg.det(cov - 0.3 * np.eye(2)), rtol=1e-6, atol=1e-6 * truth[3]
+        )
         assert_close(c.of("cov3d_times", 3, six, rows[0]), cov3d @ rows[0], 1e-6)
 
 
@@ -108,7 +112,7 @@ def test_covariance_gradient_equals_differences(formulas):
     rows, cov3d, v = random(2, 3), random(6, seed=1), random(3, seed=2)
 
     def covariance(x):
-        return c.of("matrix_covariance", 4, x, rows)[:3]
+        return c.of("matrix_covariance", 5, x, rows)[:3]
 
     assert_close(c.of("matrix_covariance_backward", 6, rows, v), differences(covariance, cov3d, v), 1e-6)
 

@@ -25,6 +25,7 @@ pytestmark = needs_cc
 SCENES = scenes()
 MORE_SCENES = ["degree 3", "degree 2", "degree 1", "degree 0", "colors", "cov3d", "cov3d and colors"]
 MORE_SCENES += ["needles", "huge", "tiny", "off-centre", "part behind the camera", "close"]
+MORE_SCENES += [name for name in SCENES if "antialiased" in name or "inverse" in name]
 # As in formulas.h.
 REACH_SLACK = 0.01
 
@@ -91,7 +92,8 @@ def gradients_by_autograd(parts: dict[str, Tensor], view: View) -> Truth:
     d = x - (xy / yy)[:, None] * y
     shape = d**2 / (xx - xy * xy / yy)[:, None] + y**2 / yy[:, None]
     exponents = p.opacities.log()[:, None] - 0.5 * shape
-    ((weights * exponents).sum() + (v_color * p.colors).sum() + (v_z * p.depths).sum()).backward()
+    depths = 1 / p.depths if view.inverse_depth else p.depths
+    ((weights * exponents).sum() + (v_color * p.colors).sum() + (v_z * depths).sum()).backward()
 
     g, g_d, g_y = weights, weights * d, weights * y
     sums = [t.sum(1) for t in (g, g_d, g_y, g_d * d, g_d * y, g_y * y)]

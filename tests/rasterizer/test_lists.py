@@ -64,4 +64,6 @@ def test_capacity_is_a_power_of_two_that_sorting_can_use(kernels, num, num_tiles
     assert capacity & (capacity - 1) == 0
     # A bucket for each thread: tile_list.cuh.
     assert capacity >= device.TILE**2
-    assert it.sort_bytes(min(capacity, device.LONGEST_SORT)) <= it.blend_forward.most_shared <= 64 * 1024
+    assert (
+        it.sort_bytes(min(capacity, device.LONGEST_SORT)) <= kernels["blend_forward"].most_shared <= 64 * 1024
+    )

@@ -29,6 +29,9 @@ TINY = [
     "off-centre",
     "one pixel",
     "part behind the camera",
+    "antialiased",
+    "antialiased needles",
+    "antialiased inverse depth",
 ]
 
 
@@ -56,14 +59,18 @@ def test_reference_equals_brute_force(name):
     np.testing.assert_allclose(result.alpha.numpy(), alpha, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["degree 3", "colors", "cov3d"])
+@pytest.mark.parametrize(
+    "name", ["degree 3", "colors", "cov3d", "antialiased cov3d", "antialiased inverse depth"]
+)
 def test_reference_gradients_equal_differences(name):
     # Large splats: no pixel is near the 1/255 cut, where the image is not continuous.
     scene = small(scenes()[name](), 3, 4, 3)
     if scene.splats.cov3d is None:
-        scene = scene._replace(splats=scene.splats._replace(scales=scene.splats.scales * 8))
+        larger = scene.splats.scales * (0.64 / scene.splats.scales.mean())
+        scene = scene._replace(splats=scene.splats._replace(scales=larger))
     else:
-        scene = scene._replace(splats=scene.splats._replace(cov3d=scene.splats.cov3d * 64))
+        larger = scene.splats.cov3d * (0.6 / scene.splats.cov3d[:, 0].mean())
+        scene = scene._replace(splats=scene.splats._replace(cov3d=larger))
     leaves = leaves_of(scene)
     means2d = leaves.pop("means2d").detach()
 

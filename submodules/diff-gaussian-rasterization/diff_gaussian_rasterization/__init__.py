@@ -1,7 +1,7 @@
 """Differentiable rasterizer of 3D Gaussians: `rasterize(splats, view)` and the 3DGS family's class names."""
 
 from .api import has_kernels, rasterize
-from .family import GaussianRasterizationSettings, GaussianRasterizer
+from .family import GaussianRasterizationSettings, GaussianRasterizer, set_interface
 from .types import Rasterization, Splats, View
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "View",
     "has_kernels",
     "rasterize",
+    "set_interface",
 ]

@@ -122,7 +122,7 @@ def check_inputs(
 def _check_numbers(splats: Splats, view: View) -> None:
     """Check which tensors there are, and what is no tensor."""
     _, _, scales, rotations, sh, colors, cov3d = splats
-    _, _, width, height, near = view
+    width, height, near = view.width, view.height, view.near
     if (sh is None) == (colors is None):
         raise _not_one("splats.sh, splats.colors", sh)
     if (scales is None) == (cov3d is None):

@@ -20,7 +20,7 @@ from .types import Rasterization, Splats, View
 
 
 class Projected(NamedTuple):
-    """Gaussians on the screen."""
+    """Gaussians on the screen; `opacities` are those that are drawn."""
 
     means: Tensor  # [N, 2] pixels
     cov: Tensor  # [N, 3] xx xy yy in pixels^2, dilated
@@ -62,6 +62,8 @@ def rasterize(
         to_pixels = projected.means.new_tensor([view.width / 2, view.height / 2])
         offset = means2d.to(compute)[order, :2]
         projected = projected._replace(means=projected.means + (offset - offset.detach()) * to_pixels)
+    if view.inverse_depth:
+        projected = projected._replace(depths=1 / projected.depths)
     image, depth, alpha = blend(projected, view, background, tile)
     return Rasterization(image.to(dtype), depth.to(dtype), alpha.to(dtype), radii)
 
@@ -80,7 +82,9 @@ def project(splats: Splats, view: View) -> Projected:
     jacobian = torch.stack(rows, 1).view(-1, 2, 3)
     to_screen = jacobian @ rotation  # [N, 2, 3]
     cov = to_screen @ _cov3d(splats) @ to_screen.transpose(1, 2)  # [N, 2, 2]
-    cov = torch.stack([cov[:, 0, 0] + DILATION, cov[:, 0, 1], cov[:, 1, 1] + DILATION], 1)
+    sharp = torch.stack([cov[:, 0, 0], cov[:, 0, 1], cov[:, 1, 1]], 1)
+    cov = sharp + sharp.new_tensor([DILATION, 0, DILATION])
+    opacities = splats.opacities * compensation(sharp, cov) if view.antialiased else splats.opacities
 
     colors = splats.colors
     if colors is None:
@@ -89,7 +93,15 @@ def project(splats: Splats, view: View) -> Projected:
         direction = direction / direction.norm(dim=1, keepdim=True)
         bases = sh_bases(direction, splats.sh.shape[1])  # [N, S]
         colors = _relu((bases[:, :, None] * splats.sh).sum(1) + 0.5)
-    return Projected(means, cov, z, colors, splats.opacities)
+    return Projected(means, cov, z, colors, opacities)
+
+
+def compensation(sharp: Tensor, dilated: Tensor) -> Tensor:
+    """Return the factor [N] of opacity that undoes how heavy dilation of its covariance [N, 3] makes a splat:
+    the square root of the determinants' ratio (Yu et al. 2024, Mip-Splatting: 2D Mip filter)."""
+    before, after = (cov[:, 0] * cov[:, 2] - cov[:, 1] ** 2 for cov in (sharp, dilated))
+    # Whatever is cut here is invisible; at 0 the root has no gradient.
+    return (before / after).clamp(min=1e-12).sqrt()
 
 
 def visibility(p: Projected, view: View) -> tuple[Tensor, Tensor]:

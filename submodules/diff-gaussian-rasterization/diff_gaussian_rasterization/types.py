@@ -22,19 +22,26 @@ class Splats(NamedTuple):
 
 
 class View(NamedTuple):
-    """A pinhole camera. Pixel i spans [i, i + 1): the middle of the image is (width / 2, height / 2)."""
+    """A pinhole camera. Pixel i spans [i, i + 1): the middle of the image is (width / 2, height / 2).
+
+    `antialiased`: the dilation by 0.3 px^2 makes small splats larger and so heavier; in return their opacity
+    is multiplied by sqrt(determinant before / after) (Yu et al. 2024, Mip-Splatting: 2D Mip filter).
+    `inverse_depth`: `depth` of the result is the sum of weight / camera z.
+    """
 
     world_to_camera: Tensor  # [4, 4] or [B, 4, 4] rigid; OpenCV axes: x right, y down, z forward
     intrinsics: Tensor  # [4] or [B, 4] fx fy cx cy in pixels
     width: int
     height: int
     near: float = 0.2  # Gaussians with camera z <= near are not drawn
+    antialiased: bool = False
+    inverse_depth: bool = False
 
 
 class Rasterization(NamedTuple):
     """A rendered view. `radii` has no gradient; everything else has."""
 
     image: Tensor  # [3, H, W] over the background
-    depth: Tensor  # [H, W] sum of weight x camera z: divide by alpha for display
+    depth: Tensor  # [H, W] sum of weight x camera z (or / camera z): divide by alpha for display
     alpha: Tensor  # [H, W] 1 - final transmittance
     radii: Tensor  # [N] int32, ceil of 3 standard deviations in pixels; 0 = not drawn

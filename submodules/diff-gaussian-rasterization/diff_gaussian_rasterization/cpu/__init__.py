@@ -16,6 +16,7 @@ from ..types import Rasterization, Splats, View
 from .blending import Images, blend_backward, blend_forward
 from .geometry import (
     BLOCK,
+    DEPTH,
     RECORD,
     ROW,
     Blended,
@@ -40,20 +41,22 @@ def rasterize(splats: Splats, view: View, background: Tensor, means2d: Tensor | 
 
 def draw_order(splats: Splats, view: View) -> Tensor:
     """Return the indices of the drawn Gaussians from front to back, in this back-end's order (int64 [M])."""
-    camera = _camera(view.world_to_camera.double(), view.intrinsics.double(), *view[2:])
-    return torch.from_numpy(depth_order(*_project(_arrays(splats), camera))).long()
+    return torch.from_numpy(depth_order(*_project(_arrays(splats), _camera(view)))).long()
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *inputs):
-        *splats, means2d, background, world_to_camera, intrinsics, width, height, near = inputs
-        splats = Splats(*splats)
-        camera = _camera(world_to_camera, intrinsics, width, height, near)
+        splats, (means2d, background), view = Splats(*inputs[:7]), inputs[7:9], View(*inputs[9:])
+        camera, width, height = _camera(view), view.width, view.height
         outputs = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
         with _notice_if_slow("forward"):
             records, radii = _project(_arrays(splats), camera)
             lists = bin_splats(records, depth_order(records, radii), width, height)
+            if camera.inverse_depth:
+                with np.errstate(all="ignore"):
+                    # What is blended; the order is made. Rows of what is not drawn hold anything.
+                    np.reciprocal(records[:, DEPTH], out=records[:, DEPTH])
             images = Images(*map(_array, outputs))
             num_tiles = len(lists.tile_starts) - 1
             run_blocks(blend_forward, num_tiles, records, lists, _array(background), images)
@@ -101,7 +104,8 @@ class _Rasterize(torch.autograd.Function):
         v_splats = map(torch.from_numpy, v_inputs.splats)
         v_camera = _camera_gradients(v_inputs.camera)
         gradients = *v_splats, torch.from_numpy(v_inputs.means2d), v_background, *v_camera
-        return *(g if needed else None for g, needed in zip(gradients, needs.values())), None, None, None
+        gradients = [g if needed else None for g, needed in zip(gradients, needs.values())]
+        return *gradients, *(None,) * (len(ctx.needs_input_grad) - len(gradients))
 
 
 def _unfilled_gradients(splats: Splats, needs: dict[str, bool]) -> Splats:
@@ -130,10 +134,12 @@ def _project(splats: Splats, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     return records, radii
 
 
-def _camera(world_to_camera: Tensor, intrinsics: Tensor, width: int, height: int, near: float) -> Camera:
-    rows = world_to_camera.tolist()
+def _camera(view: View) -> Camera:
+    rows = view.world_to_camera.tolist()
     rotation, translation = tuple(tuple(row[:3]) for row in rows[:3]), tuple(row[3] for row in rows[:3])
-    return Camera(rotation, translation, *intrinsics.tolist(), width, height, float(near))
+    size, near = (view.width, view.height), float(view.near)
+    flags = bool(view.antialiased), bool(view.inverse_depth)
+    return Camera(rotation, translation, *view.intrinsics.tolist(), *size, near, *flags)
 
 
 def _arrays(splats: Splats) -> Splats:

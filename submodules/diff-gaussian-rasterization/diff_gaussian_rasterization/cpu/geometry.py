@@ -34,8 +34,8 @@ from .vectors import (
     vector,
 )
 
-# Columns of a record, and how many of them, the first, have gradients.
-RECORD, ROW = 13, 10
+# Columns of a record, how many of them, the first, have gradients, and which holds z.
+RECORD, ROW, DEPTH = 13, 10, 9
 # Gaussians per block; each block has a row of camera gradients.
 BLOCK = 256
 # Lists are a little too long rather than too short: blending decides in float32.
@@ -54,6 +54,8 @@ class Camera(NamedTuple):
     width: int
     height: int
     near: float
+    antialiased: bool
+    inverse_depth: bool
 
 
 class Blended(NamedTuple):
@@ -94,9 +96,9 @@ def project_forward(first_block, last_block, splats, camera, records, radii):
         screen = _to_screen(p, camera)
         if scales.shape[0]:
             q, _ = normalized(rotations, g)
-            a, b, c, determinant = _covariance_of_axes(screen, q, vector(scales, g))
+            a, b, c, determinant, sharp = _covariance_of_axes(screen, q, vector(scales, g))
         else:
-            a, b, c, determinant = _covariance_of_cov3d(screen, _symmetric(cov3d, g))
+            a, b, c, determinant, sharp = _covariance_of_cov3d(screen, _symmetric(cov3d, g))
         if colors.shape[0]:
             red, green, blue = vector(colors, g)
         else:
@@ -104,6 +106,10 @@ def project_forward(first_block, last_block, splats, camera, records, radii):
             red, green, blue = _color_before_clamp(sh, g, direction, bases)
         if not (math.isfinite(u + v + a + b + c + opacity + red + green + blue) and determinant > 0):
             continue
+        if camera.antialiased:
+            opacity *= math.sqrt(max(sharp, 0.0) / determinant)
+            if not opacity >= ALPHA_MIN:
+                continue
         reach = 2 * math.log(opacity / ALPHA_MIN)
         half_width, half_height = math.sqrt(reach * a), math.sqrt(reach * c)
         if not (u + half_width > 0 and u - half_width < camera.width):
@@ -132,7 +138,7 @@ def _radius(a, b, c):
 @kernel
 def project_backward(first_block, last_block, splats, camera, blended, v_inputs):
     """Write the gradients of the Gaussians, and the blocks' shares in the camera's."""
-    means, _, scales, rotations, sh, _, cov3d = splats
+    means, opacities, scales, rotations, sh, _, cov3d = splats
     v_means, v_opacities, v_scales, v_rotations, v_sh, v_colors, v_cov3d = v_inputs.splats
     records, row_starts, v_rows = blended
     bases, zero = np.empty(max(1, sh.shape[1])), (0.0, 0.0, 0.0)
@@ -161,14 +167,25 @@ def project_backward(first_block, last_block, splats, camera, blended, v_inputs)
             p = add(rotate(camera.rotation, mean), camera.translation)
             screen = _to_screen(p, camera)
             v_cov = _conic_backward((records[g, 2], records[g, 3], records[g, 4]), v_conic)
+            if camera.antialiased:
+                # What was drawn, over what was given, is the factor of compensation.
+                v_opacities[g] = v_opacity * records[g, 5] / opacities[g]
+            if camera.inverse_depth:
+                v_z = -v_z / (p[2] * p[2])
             if scales.shape[0]:
                 (q, norm), scale = normalized(rotations, g), vector(scales, g)
+                if camera.antialiased:
+                    covariance = _covariance_of_axes(screen, q, scale)
+                    v_cov = add(v_cov, _compensation_backward(covariance, v_opacity * records[g, 5]))
                 v_screen, v_q, v_scale = _covariance_of_axes_backward(screen, q, norm, scale, v_cov)
                 if v_scales.shape[0]:
                     store(v_scales, g, v_scale)
                 if v_rotations.shape[0]:
                     v_rotations[g, 0], v_rotations[g, 1], v_rotations[g, 2], v_rotations[g, 3] = v_q
             else:
+                if camera.antialiased:
+                    covariance = _covariance_of_cov3d(screen, _symmetric(cov3d, g))
+                    v_cov = add(v_cov, _compensation_backward(covariance, v_opacity * records[g, 5]))
                 v_screen = _covariance_of_cov3d_backward(screen, _symmetric(cov3d, g), v_cov)
                 if v_cov3d.shape[0]:
                     _store_cov3d_gradient(v_cov3d, g, screen, v_cov)
@@ -288,7 +305,7 @@ def _to_camera_space_backward(mean, v_p, v_camera):
 
 @kernel(forceinline=True)
 def _covariance_of_axes(screen, q, scale):
-    """Return xx xy yy, dilated, and their determinant, from a Gaussian's quaternion and scales."""
+    """Return xx xy yy, dilated, and their determinants after and before, of a quaternion and scales."""
     matrix = rotation_matrix(q)
     # The Gaussian's axes times their lengths, seen on the screen: rows of Jacobian x rotation x axes.
     axes_u = times(rotate_back(matrix, screen.row_u), scale)
@@ -324,7 +341,7 @@ def _covariance_of_axes_backward(screen, q, norm, scale, v_cov):
 
 @kernel(forceinline=True)
 def _covariance_of_cov3d(screen, cov3d):
-    """Return xx xy yy, dilated, and their determinant, from a Gaussian's covariance matrix."""
+    """Return xx xy yy, dilated, and their determinants after and before, of a covariance matrix."""
     sigma_u, sigma_v = rotate(cov3d, screen.row_u), rotate(cov3d, screen.row_v)
     a, b, c = dot(screen.row_u, sigma_u), dot(screen.row_u, sigma_v), dot(screen.row_v, sigma_v)
     return _dilated(a, b, c, a * c - b * b)
@@ -361,7 +378,16 @@ def _symmetric(array, row):
 
 @kernel(forceinline=True)
 def _dilated(a, b, c, determinant):
-    return a + DILATION, b, c + DILATION, determinant + DILATION * (a + c + DILATION)
+    return a + DILATION, b, c + DILATION, determinant + DILATION * (a + c + DILATION), determinant
+
+
+@kernel(forceinline=True)
+def _compensation_backward(covariance, v_log):
+    """Return the gradient of a, b, c through log sqrt(determinant before / after dilation), given its own."""
+    a, b, c, determinant, sharp = covariance
+    v_a = 0.5 * v_log * ((c - DILATION) / sharp - c / determinant)
+    v_c = 0.5 * v_log * ((a - DILATION) / sharp - a / determinant)
+    return v_a, v_log * b * (1 / determinant - 1 / sharp), v_c
 
 
 @kernel(forceinline=True)

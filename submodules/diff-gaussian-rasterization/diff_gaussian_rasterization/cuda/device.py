@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 import threading
+from typing import NamedTuple
 
 import torch
 
@@ -37,6 +38,20 @@ _GAUSSIANS, _CAMERA = "7P", "2P5if"
 _TILES, _IMAGES = "5P6i", "3P"
 
 
+class ProjectionKind(NamedTuple):
+    """What project.cu is compiled for."""
+
+    bases: int  # of spherical harmonics; 0: colours are given
+    given_cov3d: bool = False
+    antialiased: bool = False
+    inverse_depth: bool = False
+
+    def options(self) -> dict[str, int]:
+        """Return the macros of project.cu."""
+        names = "SH_BASES", "GIVEN_COV3D", "ANTIALIASED", "INVERSE_DEPTH"
+        return dict(zip(names, map(int, self))) | {"PROJECT_THREADS": PROJECT_THREADS}
+
+
 class Device:
     """The kernels on one device, and the room in the lists there."""
 
@@ -49,27 +64,34 @@ class Device:
         self._least_capacity = LEAST_CAPACITY
         self._lists_limit = torch.cuda.get_device_properties(index).total_memory // LISTS_SHARE
         self._lock = threading.Lock()
-        self._project: dict[tuple[int, bool], tuple[Kernel, Kernel]] = {}
-
-        blend, threads = self.load("blend.cu", BLEND), TILE * TILE // BLEND["FORWARD_PIXELS"]
-        # tiles, out, background, overflow, sort_capacity
-        self.blend_forward = Kernel(blend, "blend_forward", f"{_TILES}{_IMAGES}2Pi0P", threads)
-        self.blend_forward.allow_shared(self.sort_bytes(LONGEST_SORT))
-        # tiles, out, v_out, v_rows
-        layout, threads = f"{_TILES}{_IMAGES}{_IMAGES}P0P", BLEND["BACKWARD_THREADS"]
-        self.blend_backward = Kernel(blend, "blend_backward", layout, threads)
+        self._project: dict[ProjectionKind, tuple[Kernel, Kernel]] = {}
+        self._blend: dict[bool, tuple[Kernel, Kernel]] = {}
         pixels = 32 * BLEND["BACKWARD_PIXELS"]
         self.backward_blocks_per_tile = TILE * TILE // pixels * 32 // BLEND["BACKWARD_THREADS"]
 
-    def project(self, bases: int, given_cov3d: bool) -> tuple[Kernel, Kernel]:
-        """Return project_forward and project_backward for so many SH bases (0: colours are given)."""
+    def blend(self, inverse_depth: bool) -> tuple[Kernel, Kernel]:
+        """Return blend_forward and blend_backward of z, or of 1 / z."""
+        with self._lock:
+            if inverse_depth not in self._blend:
+                library = self.load("blend.cu", BLEND | {"INVERSE_DEPTH": int(inverse_depth)})
+                # tiles, out, background, overflow, sort_capacity
+                threads = TILE * TILE // BLEND["FORWARD_PIXELS"]
+                forward = Kernel(library, "blend_forward", f"{_TILES}{_IMAGES}2Pi0P", threads)
+                forward.allow_shared(self.sort_bytes(LONGEST_SORT))
+                # tiles, out, v_out, v_rows
+                layout = f"{_TILES}{_IMAGES}{_IMAGES}P0P"
+                backward = Kernel(library, "blend_backward", layout, BLEND["BACKWARD_THREADS"])
+                self._blend[inverse_depth] = forward, backward
+            return self._blend[inverse_depth]
+
+    def project(self, kind: ProjectionKind) -> tuple[Kernel, Kernel]:
+        """Return project_forward and project_backward of a kind."""
         try:
-            return self._project[bases, given_cov3d]
+            return self._project[kind]
         except KeyError:
             pass
         with self._lock:
-            options = {"SH_BASES": bases, "GIVEN_COV3D": int(given_cov3d), "PROJECT_THREADS": PROJECT_THREADS}
-            library = self.load("project.cu", options)
+            library = self.load("project.cu", kind.options())
             # gaussians, camera, splats, radii, tile_counts, lists, v_rows, num, per_view, tiles, capacity
             layout = f"{_GAUSSIANS}{_CAMERA}5P5i0P"
             forward = Kernel(library, "project_forward", layout, PROJECT_THREADS)
@@ -77,14 +99,13 @@ class Device:
             layout = f"{_GAUSSIANS}{_CAMERA}2P{_GAUSSIANS}2P4i0P"
             backward = Kernel(library, "project_backward", layout, PROJECT_THREADS)
             kernels = forward, backward
-            self._project[bases, given_cov3d] = kernels
+            self._project[kind] = kernels
         return kernels
 
     @functools.cached_property
     def family_intrinsics(self) -> Kernel:
         """The kernel of that name in project.cu."""
-        options = {"SH_BASES": 16, "GIVEN_COV3D": 0, "PROJECT_THREADS": PROJECT_THREADS}
-        return Kernel(self.load("project.cu", options), "family_intrinsics", "3P2i0P", 1)
+        return Kernel(self.load("project.cu", ProjectionKind(16).options()), "family_intrinsics", "3P2i0P", 1)
 
     def load(self, source: str, options: dict[str, int]) -> Library:
         """Compile one of kernels/, or find it in the cache, and load it."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..types import Splats, View
-from .device import LONGEST_SORT, PROJECT_THREADS, TILE, Device, device_of
+from .device import LONGEST_SORT, PROJECT_THREADS, TILE, Device, ProjectionKind, device_of
 from .driver import clear, current_stream
 
 Arguments = tuple[int | float, ...]
@@ -26,7 +26,7 @@ def plan_of(splats: Splats, view: View) -> "Plan":
     means, sh, camera = splats.means, splats.sh, view.world_to_camera
     device = device_of(means.get_device())
     bases = 0 if sh is None else sh.shape[-2]
-    kind = bases, splats.scales is None
+    kind = bases, splats.scales is None, view.antialiased, view.inverse_depth
     return _plan(device, device.least_capacity(), kind, means.shape, camera.shape, view.width, view.height)
 
 
@@ -37,7 +37,7 @@ class Plan:
         self,
         device: Device,
         _: int,  # the device's least capacity: where it is another, so is the plan
-        kind: tuple[int, bool],  # of project.cu: SH bases, and whether covariances are given
+        kind: tuple[int, bool, bool, bool],  # a ProjectionKind, whose making would cost every call
         means: tuple[int, ...],  # shapes
         world_to_camera: tuple[int, ...],
         width: int,
@@ -47,7 +47,8 @@ class Plan:
         self.batch, self.per_view = world_to_camera[:-2], len(means) == 3  # () or (B,)
         self.views = views = self.batch[0] if self.batch else 1
         self.width, self.height = width, height
-        self._project_forward, self._project_backward = device.project(*kind)
+        self._project_forward, self._project_backward = device.project(ProjectionKind(*kind))
+        self._blend_forward, self._blend_backward = device.blend(bool(kind[3]))
 
         tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
         self.capacity = capacity = device.capacity(self.num, tiles_x * tiles_y, views)
@@ -114,7 +115,7 @@ class Plan:
             device.overflow_pointer,
             self._sort_capacity,
         )
-        device.blend_forward.launch(self._grids[1], current_stream(self.index), arguments, self._sort_bytes)
+        self._blend_forward.launch(self._grids[1], current_stream(self.index), arguments, self._sort_bytes)
 
     def backward(
         self,
@@ -145,7 +146,7 @@ class Plan:
             0 if v_means2d is None else v_means2d.shape[-1],
         )
         with _rows_in_use:
-            self.device.blend_backward.launch(blend_grid, stream, blend_arguments)
+            self._blend_backward.launch(blend_grid, stream, blend_arguments)
             self._project_backward.launch(project_grid, stream, project_arguments)
 
 

@@ -14,6 +14,7 @@ A list that has overflowed holds not all of its tile's splats. Its tile is drawn
 of the view, which is slow, and its count is written to `overflow`, in the host's memory. */
 #include "tile_list.cuh"
 
+/* INVERSE_DEPTH, of the compiler's options: whether 1 / z is blended and not z. */
 #define PATCH_WIDTH 8
 #define PATCH_HEIGHT 4 /* times PIXELS */
 
@@ -62,6 +63,9 @@ static __device__ __forceinline__ void walk(const uint32 *order, int count, cons
         gaussian = order[i];
         const float4 *row = splats + 3 * (long long)gaussian;
         a = row[0], b = row[1], c = row[2];
+#if INVERSE_DEPTH
+        c.w = 1 / c.w; /* z, which is blended; lists are sorted already */
+#endif
     };
     fetch(lane);
     for (int start = 0; start < count; start += 32) {

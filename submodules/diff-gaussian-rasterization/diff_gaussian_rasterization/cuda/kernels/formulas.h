@@ -6,7 +6,7 @@ include it as CUDA C++. Names follow reference.py and cpu/geometry.py. Gradients
 Defined by the compiler's options (compiler.py): ALPHA_MIN, ALPHA_MAX, DILATION, FRUSTUM_MARGIN,
 TRANSMITTANCE_MIN; SH_BASES, the number of bases of the colour (0: colours are given).
 
-Sources: Zwicker et al. 2001, Eq. 29-31; Kerbl et al. 2023, Eq. 3-6. */
+Sources: Zwicker et al. 2001, Eq. 29-31; Kerbl et al. 2023, Eq. 3-6; Yu et al. 2024 (2D Mip filter). */
 #pragma once
 
 #ifdef __CUDACC__
@@ -37,6 +37,10 @@ FORMULA float dot(Vec3 a, Vec3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 
 FORMULA Vec3 mix(float a, Vec3 x, float b, Vec3 y) { /* a x + b y */
     return vec3(a * x.x + b * y.x, a * x.y + b * y.y, a * x.z + b * y.z);
+}
+
+FORMULA Vec3 cross(Vec3 a, Vec3 b) {
+    return vec3(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x);
 }
 
 FORMULA Vec3 times(Vec3 a, Vec3 b) { return vec3(a.x * b.x, a.y * b.y, a.z * b.z); }
@@ -161,18 +165,32 @@ FORMULA Quaternion rotation_matrix_backward(Quaternion q, float norm, const Mat3
 typedef struct {
     float a, b, c;     /* xx xy yy, pixels^2, dilated */
     float determinant; /* a c - b^2, without its cancellation */
+    float sharp;       /* the determinant before dilation */
 } ScreenCovariance;
 
 /* From the Gaussian's axes times their lengths, seen on the screen: rows of Jacobian x rotation x axes. */
 FORMULA ScreenCovariance covariance_of_axes(Vec3 axes_u, Vec3 axes_v) {
     ScreenCovariance s;
     /* Binet-Cauchy: a sum of squares, which does not cancel for needles */
-    Vec3 minors = vec3(axes_u.y * axes_v.z - axes_u.z * axes_v.y, axes_u.z * axes_v.x - axes_u.x * axes_v.z,
-                       axes_u.x * axes_v.y - axes_u.y * axes_v.x);
+    Vec3 minors = cross(axes_u, axes_v);
     float a = dot(axes_u, axes_u), c = dot(axes_v, axes_v);
-    s.determinant = dot(minors, minors) + DILATION * (a + c + DILATION);
+    s.sharp = dot(minors, minors);
+    s.determinant = s.sharp + DILATION * (a + c + DILATION);
     s.a = a + DILATION, s.b = dot(axes_u, axes_v), s.c = c + DILATION;
     return s;
+}
+
+/* By how much dilation makes a splat heavier, as a factor of its opacity that undoes it. */
+FORMULA float compensation(const ScreenCovariance *s) { return sqrtf(fmaxf(s->sharp, 0) / s->determinant); }
+
+/* Adds the gradients of the axes through that factor; g: of its logarithm. By the minors again: what the
+   determinant's derivative by a, b, c would add up cancels for needles. */
+FORMULA void compensation_backward(Vec3 axes_u, Vec3 axes_v, const ScreenCovariance *s, float g, Vec3 *v_axes_u,
+                                   Vec3 *v_axes_v) {
+    Vec3 minors = cross(axes_u, axes_v);
+    float scale = g * DILATION / s->determinant, along = scale * (s->a + s->c - DILATION) / s->sharp;
+    *v_axes_u = mix(1, *v_axes_u, 1, mix(along, cross(axes_v, minors), -scale, axes_u));
+    *v_axes_v = mix(1, *v_axes_v, 1, mix(along, cross(minors, axes_u), -scale, axes_v));
 }
 
 FORMULA Vec3 times_cov3d(const float *cov3d, Vec3 x) { /* cov3d: xx xy xz yy yz zz */
@@ -191,9 +209,19 @@ FORMULA ScreenCovariance covariance_of_cov3d(const float *cov3d, Vec3 row_u, Vec
     double a = form_of_cov3d(cov3d, row_u, row_u), b = form_of_cov3d(cov3d, row_u, row_v);
     double c = form_of_cov3d(cov3d, row_v, row_v);
     ScreenCovariance s;
+    s.sharp = (float)(a * c - b * b);
     s.determinant = (float)(a * c - b * b + DILATION * (a + c + DILATION));
     s.a = (float)(a + DILATION), s.b = (float)b, s.c = (float)(c + DILATION);
     return s;
+}
+
+/* The gradient of a, b, c through the factor of compensation(); g: of its logarithm. */
+FORMULA Vec3 compensation_of_cov3d_backward(const float *cov3d, Vec3 row_u, Vec3 row_v, float g) {
+    double a = form_of_cov3d(cov3d, row_u, row_u), b = form_of_cov3d(cov3d, row_u, row_v);
+    double c = form_of_cov3d(cov3d, row_v, row_v), sharp = a * c - b * b;
+    double dilated = sharp + DILATION * (a + c + DILATION), half = 0.5 * g;
+    return vec3((float)(half * (c / sharp - (c + DILATION) / dilated)), (float)(g * b * (1 / dilated - 1 / sharp)),
+                (float)(half * (a / sharp - (a + DILATION) / dilated)));
 }
 
 /* The gradient of xx xy xz yy yz zz, added to v_cov3d. v: of a, b, c. */

@@ -1,6 +1,8 @@
 /* One Gaussian, from its parameters to a splat on the screen, and back. C99, like formulas.h.
 
-Defined by the compiler's options: GIVEN_COV3D, whether covariances stand in for scales and rotations. */
+Defined by the compiler's options: GIVEN_COV3D, whether covariances stand in for scales and rotations; ANTIALIASED,
+whether the opacity that is drawn makes up for the dilation; INVERSE_DEPTH, whether 1 / z is blended and not z (blend.cu
+inverts: z is what splats are sorted by). */
 #pragma once
 #include "formulas.h"
 
@@ -53,7 +55,7 @@ FORMULA int project_shape(const Gaussian *g, const Camera *camera, Splat *splat,
     ToScreen s;
     ScreenCovariance cov;
     Conic conic;
-    float exponent, reach, difference, largest;
+    float opacity = g->opacity, exponent, reach, difference, largest;
     if (!(p.z > camera->near_plane && g->opacity >= ALPHA_MIN)) return 0;
     s = to_screen(p, camera);
     cov = screen_covariance(g, &s);
@@ -61,11 +63,15 @@ FORMULA int project_shape(const Gaussian *g, const Camera *camera, Splat *splat,
     splat->v = camera->fy * p.y / p.z + camera->cy;
     splat->z = p.z;
     if (!is_finite(splat->u + splat->v + cov.a + cov.b + cov.c + g->opacity) || !(cov.determinant > 0)) return 0;
+#if ANTIALIASED
+    opacity *= compensation(&cov);
+    if (!(opacity >= ALPHA_MIN)) return 0;
+#endif
 
     conic = conic_of(cov);
     splat->half_a = LOG2_E * conic.half_a, splat->slope = conic.slope, splat->half_c = LOG2_E * conic.half_c;
     splat->tilt = cov.b / cov.a;
-    splat->log2_opacity = log2f(g->opacity);
+    splat->log2_opacity = log2f(opacity);
     exponent = splat->log2_opacity - log2f(ALPHA_MIN);
     splat->reach = exponent + REACH_SLACK;
     reach = 2 / LOG2_E * exponent; /* squared Mahalanobis distance */
@@ -157,12 +163,20 @@ FORMULA void project_backward_one(const Gaussian *g, const Camera *camera, const
     Conic conic = conic_of(cov);
     Vec3 v_cov = conic_backward(cov, conic, vec3(-sums->g_dd, 2 * conic.half_a * sums->g_dy, -sums->g_yy));
     Vec3 v_row_u, v_row_v, v_mean;
+    float v_z = sums->z;
     *v_u = 2 * conic.half_a * sums->g_d;
     *v_v = 2 * (conic.half_c * sums->g_y - conic.half_a * conic.slope * sums->g_d);
+    /* Also where ANTIALIASED: the logarithm of the factor is added to that of the opacity. */
     v->opacity += sums->g / g->opacity;
+#if INVERSE_DEPTH
+    v_z = -sums->z / (p.z * p.z);
+#endif
     v_mean = color_backward(g, camera, vec3(sums->red, sums->green, sums->blue), v, v_camera);
 #if GIVEN_COV3D
     {
+#if ANTIALIASED
+        v_cov = mix(1, v_cov, 1, compensation_of_cov3d_backward(g->cov3d, s.row_u, s.row_v, sums->g));
+#endif
         Vec3 sigma_u = times_cov3d(g->cov3d, s.row_u), sigma_v = times_cov3d(g->cov3d, s.row_v);
         v_row_u = mix(2 * v_cov.x, sigma_u, v_cov.y, sigma_v);
         v_row_v = mix(2 * v_cov.z, sigma_v, v_cov.y, sigma_u);
@@ -176,7 +190,11 @@ FORMULA void project_backward_one(const Gaussian *g, const Camera *camera, const
         Vec3 along_u = rotate_back(&axes, s.row_u), along_v = rotate_back(&axes, s.row_v);
         Vec3 axes_u = times(along_u, g->scale), axes_v = times(along_v, g->scale);
         Vec3 v_axes_u = mix(2 * v_cov.x, axes_u, v_cov.y, axes_v), v_axes_v = mix(2 * v_cov.z, axes_v, v_cov.y, axes_u);
-        Vec3 scaled_u = times(v_axes_u, g->scale), scaled_v = times(v_axes_v, g->scale);
+        Vec3 scaled_u, scaled_v;
+#if ANTIALIASED
+        compensation_backward(axes_u, axes_v, &cov, sums->g, &v_axes_u, &v_axes_v);
+#endif
+        scaled_u = times(v_axes_u, g->scale), scaled_v = times(v_axes_v, g->scale);
         v->scale = mix(1, v->scale, 1, mix(1, times(along_u, v_axes_u), 1, times(along_v, v_axes_v)));
         v_axes.x = mix(s.row_u.x, scaled_u, s.row_v.x, scaled_v);
         v_axes.y = mix(s.row_u.y, scaled_u, s.row_v.y, scaled_v);
@@ -187,6 +205,6 @@ FORMULA void project_backward_one(const Gaussian *g, const Camera *camera, const
     }
 #endif
     v_mean = mix(1, v_mean, 1,
-                 to_screen_backward(g->mean, p, camera, &s, *v_u, *v_v, sums->z, v_row_u, v_row_v, v_camera));
+                 to_screen_backward(g->mean, p, camera, &s, *v_u, *v_v, v_z, v_row_u, v_row_v, v_camera));
     v->mean = mix(1, v->mean, 1, v_mean);
 }
