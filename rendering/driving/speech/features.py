@@ -31,8 +31,9 @@ _SILENCE = -55.0
 _SPEAKS = 0.15
 # Seconds: lips are pressed in pauses no longer than this, and within this of speech.
 _LONGEST_GAP = 0.14
-# Decibels by which a murmur's lowest harmonics outdo the open band.
-_MURMUR = (12.0, 22.0)
+# Decibels by which a murmur's lowest harmonics outdo the open band; vowels as in see and boo do so as well, but
+# are louder than this.
+_MURMUR, _LOUD_VOWEL = (12.0, 18.0), (0.62, 0.78)
 # Seconds: how a mouth blurs what is asked of it. Symmetric, so that nothing comes late.
 _BLUR, _PRESS_BLUR = 0.045, 0.025
 _FRAMES_AT_ONCE = 4096
@@ -74,7 +75,8 @@ def features(sound: Sound, quiet: bool = True) -> Features:
     # Closing: pauses that are shorter than the filter are bridged.
     bridged = minimum_filter1d(maximum_filter1d(speaks.astype(float), size), size)
     gap = bridged * (1 - _ramp(loudness, _SPEAKS, 3 * _SPEAKS))
-    murmur = voice * _ramp(spectra.low - spectra.open, *_MURMUR)
+    is_muffled = _ramp(spectra.low - spectra.open, *_MURMUR)
+    murmur = (voice > _SPEAKS) * is_muffled * (1 - _ramp(loudness, *_LOUD_VOWEL))
     pressing = np.maximum(gap, murmur)
     return Features(
         openness=_blurred(openness * (1 - pressing)),
