@@ -31,8 +31,8 @@ _SILENCE = -55.0
 _SPEAKS = 0.15
 # Seconds: lips are pressed in pauses no longer than this, and within this of speech.
 _LONGEST_GAP = 0.14
-# Decibels by which a murmur's lowest harmonics outdo the open band; vowels as in see and boo do so as well, but
-# are louder than this.
+# Decibels by which a murmur's lowest harmonics outdo the open band; vowels as in see and boo do so as well,
+# but are louder than this.
 _MURMUR, _LOUD_VOWEL = (12.0, 18.0), (0.62, 0.78)
 # Seconds: how a mouth blurs what is asked of it. Symmetric, so that nothing comes late.
 _BLUR, _PRESS_BLUR = 0.045, 0.025

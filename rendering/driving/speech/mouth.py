@@ -36,7 +36,7 @@ def mouth_shares(found: Features) -> dict[str, np.ndarray]:
     mouth."""
     wide, lips_free = found.spreading, 1 - found.pressing
     shares = {
-        "jawOpen": found.openness * (1 - 0.35 * found.rounding) + 0.15 * found.hissing,
+        "jawOpen": found.openness * (1 - 0.35 * found.rounding) + 0.15 * (found.hissing + wide),
         "mouthPucker": found.rounding * lips_free,
         "mouthFunnel": (0.6 * found.rounding + 0.6 * found.hissing) * lips_free,
         "mouthClose": 0.5 * found.pressing,
