@@ -9,6 +9,8 @@ from rendering.driving.speech.features import FEATURE_RATE, Features
 # sooner than this after the last blink; a lid shuts faster than it opens.
 MEAN_BETWEEN_BLINKS, SHORTEST_BETWEEN_BLINKS = 3.2, 0.8
 SHUTTING, SHUT, OPENING = 0.08, 0.05, 0.15
+# Seconds: eyes that stay open longer look dead.
+_LONGEST_GAP = 8.0
 
 # Radians, standard deviations of yaw, pitch and roll, none above twice of that; and how far the head goes
 # down where the voice is loud.
@@ -21,11 +23,11 @@ def blinks(num: int, generator: np.random.Generator) -> np.ndarray:  # [num]
     """How far the eyes are shut, 0 to 1, at FEATURE_RATE: a Poisson process with a dead time."""
     times = np.arange(num) / FEATURE_RATE
     shut = np.zeros(num)
-    start = generator.exponential(MEAN_BETWEEN_BLINKS)
+    start = generator.uniform(0, MEAN_BETWEEN_BLINKS)
     while start < num / FEATURE_RATE:
         shut = np.maximum(shut, _lid(times - start))
-        start += SHORTEST_BETWEEN_BLINKS
-        start += generator.exponential(MEAN_BETWEEN_BLINKS - SHORTEST_BETWEEN_BLINKS)
+        gap = generator.exponential(MEAN_BETWEEN_BLINKS - SHORTEST_BETWEEN_BLINKS)
+        start += SHORTEST_BETWEEN_BLINKS + min(gap, _LONGEST_GAP)
     return shut
 
 

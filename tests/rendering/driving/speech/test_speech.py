@@ -30,8 +30,10 @@ def test_sounds_of_every_kind_become_the_same_samples(tmp_path, name, rate, code
     middle = sound.samples[RATE // 4 : 3 * RATE // 4]
     at = np.arange(RATE // 4, 3 * RATE // 4) / RATE
     wave = np.exp(-2j * np.pi * 440 * at)
-    # The mean of both channels; 16 bits and lossy codecs are well within a hundredth of full scale.
-    assert 2 * np.abs(np.mean(middle * wave)) == pytest.approx(0.4, abs=0.01)
+    # The mean of both channels, of which MP3 at its usual bit rate keeps 95 %.
+    assert 2 * np.abs(np.mean(middle * wave)) == pytest.approx(
+        0.4, abs=0.03 if name.endswith("mp3") else 0.01
+    )
 
 
 def test_what_is_no_speech_is_one_line(tmp_path):
