@@ -90,6 +90,7 @@ def render_set(
     from rendering.drawn_motion import DrawnMotion
     from rendering.writer import RenderWriter
     from utils.progress import Progress
+    from utils.video import SoundTrack
 
     options = config.render
     form = "light" if options.light else "ours"
@@ -102,7 +103,7 @@ def render_set(
         fps=fps,
         alpha_format=options.video_format if options.transparent else None,
         has_film=len(views) > 1 or chosen.sound is not None,
-        sound=chosen.sound,
+        sound=None if chosen.sound is None else SoundTrack(chosen.sound, len(views) / fps),
     )
     motion = DrawnMotion(avatar, fps)
     progress = Progress(len(views), f"rendering {name}", quiet=options.quiet)

@@ -30,7 +30,7 @@ from utils.images import (
 from utils.json_files import finite, write_json
 from utils.metrics import Scores
 from utils.threads import MOST_THREADS, usable_cores
-from utils.video import FfmpegMissing, VideoWriter
+from utils.video import FfmpegMissing, SoundTrack, VideoWriter
 
 DEFINITIONS = {
     "images": "float32, clamped to [0, 1], before rounding to 8 bits; means are over views",
@@ -48,7 +48,7 @@ _MAX_WAITING = 2 * _WRITERS
 class RenderWriter:
     """Takes views one after another and writes them; a context manager.
 
-    `alpha_format`, webm or mov, makes the set transparent; `sound` is a file that is heard in the film. Files
+    `alpha_format`, webm or mov, makes the set transparent; `sound` is heard in the film. Files
     of an earlier set in `folder` are removed. The video and metrics.json appear when the block ends without
     an exception; metrics.json only where truth was given. Where ffmpeg cannot be started, one line says so
     and everything but the video is written.
@@ -64,7 +64,7 @@ class RenderWriter:
         fps: float = 25.0,
         alpha_format: str | None = None,
         has_film: bool = True,
-        sound: Path | None = None,
+        sound: SoundTrack | None = None,
     ) -> None:
         self._folder = Path(folder)
         self._header = {"split": split, "iteration": iteration}

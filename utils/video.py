@@ -26,8 +26,14 @@ _COLORS = (*_MATRIX, *("-crf", str(CONSTANT_RATE_FACTOR)))
 
 # A sound track that begins after its file gets silence before it, so that sound and film share their zero.
 SOUND_START = "aresample=async=1:first_pts=0"
-# Silence behind it, until the film ends.
-_SOUND = ("-af", f"{SOUND_START},apad", "-ar", "48000", "-shortest")
+_SOUND_RATE = ("-ar", "48000")
+
+
+class SoundTrack(NamedTuple):
+    """The sound of a film: a file, and how long the film is, to which it is cut or followed by silence."""
+
+    path: Path
+    seconds: float
 
 
 class _Encoding(NamedTuple):
@@ -66,12 +72,11 @@ class VideoWriter:
     ([H, W, 4]); a context manager.
 
     yuv420p needs even sizes: an odd one gets its last row or column twice, in a .mov, too. The file appears
-    when the block ends without an exception and at least one frame was written. `sound`: a file whose first
-    sound track goes into the film, cut or followed by silence where the film ends: AAC in an .mp4, Opus in a
-    .webm, PCM in a .mov. Raises UserError where ffmpeg fails, FfmpegMissing where it cannot start.
+    when the block ends without an exception and at least one frame was written. `sound`: AAC in an .mp4,
+    Opus in a .webm, PCM in a .mov. Raises UserError where ffmpeg fails, FfmpegMissing where it cannot start.
     """
 
-    def __init__(self, path: str | Path, fps: float = 25.0, sound: Path | None = None) -> None:
+    def __init__(self, path: str | Path, fps: float = 25.0, sound: SoundTrack | None = None) -> None:
         self._path = Path(path)
         self._partial = partial_path(path)
         self._fps, self._sound = fps, sound
@@ -121,8 +126,10 @@ class VideoWriter:
         options, sound = list(encoding.options), {}
         if self._sound is not None:
             _check_ffmpeg(self._path, encoding.sound_codec)
-            options += [*_SOUND, *encoding.sound_options]
-            sound = {"audio_path": f"file:{self._sound}", "audio_codec": encoding.sound_codec}
+            # Not -shortest, which overshoots by two frames.
+            length = f"apad,atrim=end={self._sound.seconds:.6f}"
+            options += ["-af", f"{SOUND_START},{length}", *_SOUND_RATE, *encoding.sound_options]
+            sound = {"audio_path": f"file:{self._sound.path}", "audio_codec": encoding.sound_codec}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # A block size of 1, since imageio would otherwise scale the frames to a multiple of 16.
