@@ -5,6 +5,7 @@
     python render.py -m output/id1 --light          the light form that export.py made
     python render.py -m output/id1 --driving data/id2           the avatar does what another face does
     python render.py -m output/id1 --driving clip.mp4           as one in a video does
+    python render.py -m output/id1 --audio speech.wav           it says what is said there, with the sound
     python render.py -m output/id1 --expression jawOpen=0.8     one picture
 
 Everything that train.py was told is read from output/id1/config.json; what is given here wins. Results lie in
@@ -24,6 +25,7 @@ from utils.errors import UserError, exit_on_user_error
 from utils.startup import prepare_environment
 
 if TYPE_CHECKING:
+    from rendering.sets import ViewSets
     from scene.avatar import Avatar
     from scene.views import HeadView
 
@@ -68,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")
     for name, views in sets.items():
         if len(views):
-            render_set(config, name, views, avatar, chosen.rate)
+            render_set(config, name, views, avatar, chosen)
 
 
 def tracked(config: RenderConfig) -> Path:
@@ -80,25 +82,28 @@ def tracked(config: RenderConfig) -> Path:
 
 
 def render_set(
-    config: RenderConfig, name: str, views: Collection[HeadView], avatar: Avatar, rate: float | None
+    config: RenderConfig, name: str, views: Collection[HeadView], avatar: Avatar, chosen: ViewSets
 ) -> None:
-    """Render all views of a set into its folder and print its scores; `rate`: frames/s, unless --fps says."""
+    """Render all views of a set into its folder and print its scores; at the rate of what was chosen, unless
+    --fps says."""
     from rendering.drawing import draw_views
     from rendering.drawn_motion import DrawnMotion
     from rendering.writer import RenderWriter
     from utils.progress import Progress
+    from utils.video import SoundTrack
 
     options = config.render
     form = "light" if options.light else "ours"
     folder = config.model.model_path / name / f"{form}_{avatar.iteration}"
-    fps = options.fps if rate is None or "fps" in config.given else rate
+    fps = options.fps if chosen.rate is None or "fps" in config.given else chosen.rate
     writer = RenderWriter(
         folder,
         split=name,
         iteration=avatar.iteration,
         fps=fps,
         alpha_format=options.video_format if options.transparent else None,
-        has_film=len(views) > 1,
+        has_film=len(views) > 1 or chosen.sound is not None,
+        sound=None if chosen.sound is None else SoundTrack(chosen.sound, len(views) / fps),
     )
     motion = DrawnMotion(avatar, fps)
     progress = Progress(len(views), f"rendering {name}", quiet=options.quiet)

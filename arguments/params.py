@@ -424,7 +424,7 @@ class RenderParams:
         shown="none",
     )
     num_frames: int = option(
-        100, "length of a novel-view path", unit="frames", low=1, shown="100, or all of --driving"
+        100, "length of a novel-view path", unit="frames", low=1, shown="100, or all of --driving or --audio"
     )
     max_yaw: float = option(
         30.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
@@ -439,6 +439,22 @@ class RenderParams:
     driving_angles: str = option(
         "radians", "unit of the head's angles in the CSV of --driving", choices=("radians", "degrees")
     )
+    audio: Path | None = option(
+        None,
+        "make the avatar say what is said in a sound file: any that ffmpeg reads, which the film "
+        "then has as its sound",
+        shown="none",
+    )
+    audio_model: Path | None = option(
+        None,
+        "with --audio: a network that hears the coefficients, an ONNX file as docs/speech.md "
+        "describes; needs onnxruntime",
+        shown="a table made by hand",
+    )
+    head_motion: float = option(
+        1.0, "with --audio: how much the head turns; 0 = not at all", unit="times the usual", low=0, high=5
+    )
+    audio_seed: int = option(0, "with --audio: seed of the blinks and of the turns of the head", low=0)
     expression: str | None = option(
         None,
         "one picture of named coefficients, the others at rest",

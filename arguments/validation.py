@@ -111,7 +111,9 @@ def check_render(config: RenderConfig) -> None:
             raise UserError(f"--path {path}: no such file")
     if driving is not None and not driving.exists():
         raise UserError(f"--driving {driving}: no such file or folder")
-    others = {"--expression": render.expression, "--driving": driving}
+    if render.audio_model is not None and not render.audio_model.is_file():
+        raise UserError(f"--audio_model {render.audio_model}: no such file; expected an ONNX model")
+    others = {"--expression": render.expression, "--audio": render.audio, "--driving": driving}
     names = [name for name, value in others.items() if value is not None]
     if "source_path" in config.given:
         names.append("-s/--source_path")
@@ -123,6 +125,11 @@ def check_render(config: RenderConfig) -> None:
         raise UserError("--driving_pose: contradicts --novel_view and --path, which move the camera")
     if driving is None and "driving_angles" in config.given:
         raise UserError("--driving_angles: only goes with --driving")
+    for name in ("audio_model", "head_motion", "audio_seed"):
+        if render.audio is None and name in config.given:
+            raise UserError(f"--{name}: only goes with --audio")
+    if render.camera_path and "head_motion" in config.given:
+        raise UserError("--head_motion: contradicts --novel_view and --path, which move the camera")
     if "video_format" in config.given and not render.transparent:
         raise UserError("--video_format: only goes with --transparent")
 

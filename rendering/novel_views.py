@@ -6,7 +6,7 @@ from torch import Tensor
 
 from arguments import RenderConfig
 from rendering.paths import camera_path
-from rendering.sets import DrivenViews, there_and_back
+from rendering.sets import DrivenViews, held, there_and_back
 from scene.avatar import Avatar
 from scene.cameras import Camera
 from scene.dataset import resolve_size
@@ -28,11 +28,13 @@ def along_path(
 ) -> DrivenViews:
     """The camera goes along the path that the options name while the face plays a motion, there and back.
 
-    A path without a length of its own is as long as --num_frames, or as the motion of --driving. Raises
-    UserError for a file that is no path.
+    A path without a length of its own is as long as --num_frames, or as the motion of --driving or --audio.
+    Speech is not heard backwards: behind it the face stays as it was. Raises UserError for a file that is no
+    path.
     """
     options = config.render
-    plays_driver = options.driving is not None and "num_frames" not in config.given
+    is_driven = options.driving is not None or options.audio is not None
+    plays_driver = is_driven and "num_frames" not in config.given
     cameras = camera_path(
         options.camera_path,
         own_camera(config, avatar, picture_size),
@@ -40,7 +42,8 @@ def along_path(
         options.max_yaw,
         lambda width, height: resolve_size(width, height, config.model.resolution),
     )
-    return DrivenViews(cameras, there_and_back(motion, len(cameras)), background)
+    lengthened = there_and_back if options.audio is None else held
+    return DrivenViews(cameras, lengthened(motion, len(cameras)), background)
 
 
 def path_suffix(path: str) -> str:

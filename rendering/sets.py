@@ -23,6 +23,8 @@ class ViewSets(NamedTuple):
     rate: float | None = None
     # Whether some of the views have a truth.
     is_scored: bool = False
+    # A file that is heard in the films.
+    sound: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,11 @@ def there_and_back(motion: Tensor, num_frames: int) -> Tensor:  # [F, E] -> [num
         return motion.expand(num_frames, -1)
     positions = torch.arange(num_frames) % (2 * last + 1)
     return motion[torch.minimum(positions, 2 * last - positions).to(motion.device)]
+
+
+def held(motion: Tensor, num_frames: int) -> Tensor:  # [F, E] -> [num_frames, E]
+    """A motion, whose last frame stays until the frames are full."""
+    return motion[torch.arange(num_frames, device=motion.device).clamp(max=len(motion) - 1)]
 
 
 def _companion(path: Path, height: int) -> Tensor | None:  # [3, height, W]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from arguments import NetworkParams, RenderConfig, stored_config
-from rendering.driving.reenactment import driven_by_sequence, one_expression
+from rendering.driving.reenactment import driven_by_sequence, one_expression, spoken
 from rendering.novel_views import along_path, path_suffix
 from rendering.sets import DrivenViews, ViewSets
 from scene.avatar import Avatar
@@ -52,6 +52,8 @@ def view_sets(config: RenderConfig, avatar: Avatar, device: torch.device) -> Vie
     background = torch.full((3,), float(is_white), device=device)
     if config.render.expression is not None:
         return one_expression(config, avatar, background)
+    if config.render.audio is not None:
+        return spoken(config, avatar, background)
     if config.render.driving is not None:
         return driven_by_sequence(config, avatar, background)
     if path and "source_path" not in config.given and avatar.motion is not None:

@@ -31,7 +31,7 @@ from utils.images import (
 from utils.json_files import finite, write_json
 from utils.metrics import Scores
 from utils.threads import MOST_THREADS, opencv_on_one_core, usable_cores
-from utils.video import FfmpegMissing, VideoWriter
+from utils.video import FfmpegMissing, SoundTrack, VideoWriter
 
 DEFINITIONS = {
     "images": "float32, clamped to [0, 1], before rounding to 8 bits; means are over views",
@@ -49,9 +49,10 @@ _MAX_WAITING = 2 * _WRITERS
 class RenderWriter:
     """Takes views one after another and writes them; a context manager.
 
-    `alpha_format`, webm or mov, makes the set transparent. Files of an earlier set in `folder` are removed.
-    The video and metrics.json appear when the block ends without an exception; metrics.json only where truth
-    was given. Where ffmpeg cannot be started, one line says so and everything but the video is written.
+    `alpha_format`, webm or mov, makes the set transparent; `sound` is heard in the film. Files
+    of an earlier set in `folder` are removed. The video and metrics.json appear when the block ends without
+    an exception; metrics.json only where truth was given. Where ffmpeg cannot be started, one line says so
+    and everything but the video is written.
     Raises UserError where the file system refuses.
     """
 
@@ -64,6 +65,7 @@ class RenderWriter:
         fps: float = 25.0,
         alpha_format: str | None = None,
         has_film: bool = True,
+        sound: SoundTrack | None = None,
     ) -> None:
         self._folder = Path(folder)
         self._header = {"split": split, "iteration": iteration}
@@ -73,7 +75,7 @@ class RenderWriter:
         self._depth_limits: tuple[float, float] | None = None
         self._transparent = alpha_format is not None
         film = self._folder / f"video.{alpha_format or 'mp4'}"
-        self._video: VideoWriter | None = VideoWriter(film, fps) if has_film else None
+        self._video: VideoWriter | None = VideoWriter(film, fps, sound) if has_film else None
         self._pool = ThreadPoolExecutor(_WRITERS)
         # Frames have an order; what they wait for runs in the pool.
         self._film_maker = ThreadPoolExecutor(1)

@@ -24,22 +24,41 @@ _MATRIX = (
 _COLORS = (*_MATRIX, *("-crf", str(CONSTANT_RATE_FACTOR)))
 
 
+# A sound track that begins after its file gets silence before it, so that sound and film share their zero.
+SOUND_START = "aresample=async=1:first_pts=0"
+_SOUND_RATE = ("-ar", "48000")
+
+
+class SoundTrack(NamedTuple):
+    """The sound of a film: a file, and how long the film is, to which it is cut or followed by silence."""
+
+    path: Path
+    seconds: float
+
+
 class _Encoding(NamedTuple):
     codec: str
     pixel_format: str
     channels: int
     options: tuple[str, ...]
+    sound_codec: str
+    sound_options: tuple[str, ...]
 
 
 _ENCODINGS = {
     ".mp4": _Encoding(
-        "libx264", "yuv420p", 3, (*_COLORS, *("-preset", "fast"), *("-movflags", "+faststart"))
+        *("libx264", "yuv420p", 3, (*_COLORS, *("-preset", "fast"), *("-movflags", "+faststart"))),
+        *("aac", ("-b:a", "192k")),
     ),
     # A bit rate of 0 leaves it to the quality.
-    ".webm": _Encoding("libvpx-vp9", "yuva420p", 4, (*_COLORS, *("-b:v", "0", "-cpu-used", "5"))),
+    ".webm": _Encoding(
+        *("libvpx-vp9", "yuva420p", 4, (*_COLORS, *("-b:v", "0", "-cpu-used", "5"))),
+        *("libopus", ("-b:a", "128k")),
+    ),
     # ProRes knows no constant rate factor. Of 8 bits of alpha full ones come back as 253, of 16 as 255.
     ".mov": _Encoding(
-        "prores_ks", "yuva444p10le", 4, (*_MATRIX, *("-profile:v", "4444", "-alpha_bits", "16"))
+        *("prores_ks", "yuva444p10le", 4, (*_MATRIX, *("-profile:v", "4444", "-alpha_bits", "16"))),
+        *("pcm_s16le", ()),
     ),
 }
 
@@ -53,14 +72,14 @@ class VideoWriter:
     ([H, W, 4]); a context manager.
 
     yuv420p needs even sizes: an odd one gets its last row or column twice, in a .mov, too. The file appears
-    when the block ends without an exception and at least one frame was written. Raises UserError where ffmpeg
-    fails, FfmpegMissing where it cannot start.
+    when the block ends without an exception and at least one frame was written. `sound`: AAC in an .mp4,
+    Opus in a .webm, PCM in a .mov. Raises UserError where ffmpeg fails, FfmpegMissing where it cannot start.
     """
 
-    def __init__(self, path: str | Path, fps: float = 25.0) -> None:
+    def __init__(self, path: str | Path, fps: float = 25.0, sound: SoundTrack | None = None) -> None:
         self._path = Path(path)
         self._partial = partial_path(path)
-        self._fps = fps
+        self._fps, self._sound = fps, sound
         self._encoding = _ENCODINGS[self._path.suffix]
         self._shape: tuple[int, ...] | None = None
         self._film: Format.Writer | None = None
@@ -102,7 +121,15 @@ class VideoWriter:
             self._partial.unlink(missing_ok=True)
 
     def _open(self) -> Format.Writer:
-        _check_ffmpeg(self._path, self._encoding.codec)
+        encoding = self._encoding
+        _check_ffmpeg(self._path, encoding.codec)
+        options, sound = list(encoding.options), {}
+        if self._sound is not None:
+            _check_ffmpeg(self._path, encoding.sound_codec)
+            # Not -shortest, which overshoots by two frames.
+            length = f"apad,atrim=end={self._sound.seconds:.6f}"
+            options += ["-af", f"{SOUND_START},{length}", *_SOUND_RATE, *encoding.sound_options]
+            sound = {"audio_path": f"file:{self._sound.path}", "audio_codec": encoding.sound_codec}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # A block size of 1, since imageio would otherwise scale the frames to a multiple of 16.
@@ -111,12 +138,13 @@ class VideoWriter:
                 format="FFMPEG",
                 mode="I",
                 fps=self._fps,
-                codec=self._encoding.codec,
-                pixelformat=self._encoding.pixel_format,
+                codec=encoding.codec,
+                pixelformat=encoding.pixel_format,
                 quality=None,
                 macro_block_size=1,
                 ffmpeg_log_level="error",
-                output_params=list(self._encoding.options),
+                output_params=options,
+                **sound,
             )
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written: {_first_line(error)}") from error

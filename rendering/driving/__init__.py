@@ -8,4 +8,5 @@ head_angles.py    yaw, pitch and roll of a head, and its rotation
 reading.py        which reader a path needs
 retarget.py       from one face to another: names, rest, range
 reenactment.py    the views that render.py draws of all this
+speech/           from sound alone: mouth, blinks and turns of the head
 """

@@ -8,13 +8,16 @@ from torch import Tensor
 
 from arguments import RenderConfig
 from rendering.driving.head_angles import usual_rotation
+from rendering.driving.live_link import ARKIT_NAMES
 from rendering.driving.reading import read_driving
 from rendering.driving.retarget import clipped_to_unit, retarget
 from rendering.driving.sequence import DrivingSequence
+from rendering.driving.speech.speaking import speak
 from rendering.novel_views import along_path, own_camera, path_suffix
 from rendering.sets import DrivenViews, ViewSets
 from scene.avatar import Avatar, are_arkit
 from scene.cameras import OPENGL_TO_OPENCV, Camera
+from scene.coefficients import listed
 from utils.errors import UserError
 
 
@@ -48,6 +51,40 @@ def driven_by_sequence(config: RenderConfig, avatar: Avatar, background: Tensor)
             cameras or [camera] * len(played), motion, background, moves_head=True, pictures=played.pictures
         )
     return ViewSets({name: views}, (*sequence.notes, *notes), sequence.rate)
+
+
+def spoken(config: RenderConfig, avatar: Avatar, background: Tensor) -> ViewSets:
+    """The avatar saying what is said in the file of --audio.
+
+    Of frames that are too many the last are left out, and the face rests where a path is longer than the
+    sound: nothing may move them against the sound. Raises UserError where the file has no sound, or the
+    avatar none of ARKit's names.
+    """
+    options = config.render
+    if not set(ARKIT_NAMES) & set(avatar.expression_names or ()):
+        found = listed(avatar.expression_names) if avatar.expression_names else "no names"
+        raise UserError(f"--audio: expected an avatar with ARKit's coefficients, found {found}")
+    sequence = speak(
+        options.audio,
+        options.fps,
+        model=options.audio_model,
+        head_motion=options.head_motion,
+        seed=options.audio_seed,
+        quiet=options.quiet,
+    )
+    expressions, notes = retarget(sequence, avatar)
+    if {"max_frames", "is_debug"} & config.given and config.model.max_frames > 0:
+        expressions = expressions[: config.model.max_frames]
+    motion = torch.from_numpy(expressions).to(background.device)
+    name = f"spoken_{options.audio.stem}"
+    if options.camera_path:
+        name += f"_{path_suffix(options.camera_path)}"
+        views = along_path(config, avatar, motion, background)
+    else:
+        camera = own_camera(config, avatar)
+        cameras = [_turned(camera, turn) for turn in sequence.rotations[: len(motion)]]
+        views = DrivenViews(cameras, motion, background, moves_head=True)
+    return ViewSets({name: views}, (*sequence.notes, *notes), sequence.rate, sound=options.audio)
 
 
 def one_expression(config: RenderConfig, avatar: Avatar, background: Tensor) -> ViewSets:

@@ -5,7 +5,8 @@
 Rest: of footage the 10th percentile of each coefficient, on both sides, where the avatar's motion is known;
 else zero for ARKit's names, which is what a file made by hand means. Scale: the ratio of the two ranges, 10th
 to 99th percentile (a blink is short), within a factor of 1.5, of footage alone. An avatar that is driven by
-its own clip therefore moves as in the clip.
+its own clip therefore moves as in the clip. A sequence that brings its reach (speech) rests at zero, has that
+range, and goes nowhere where the avatar's clip never was.
 """
 
 from typing import NamedTuple
@@ -58,9 +59,11 @@ def retarget(sequence: DrivingSequence, avatar: Avatar) -> Retargeted:
     driver, own = _Habits(np.zeros(values.shape[1]), None), _Habits(neutral, None)
     if sequence.is_footage:
         driver = _habits(values, is_arkit)
-        if motion is not None:
-            own = _habits(motion, is_arkit)
-    elif not is_arkit:
+    elif sequence.reach is not None:
+        driver = _Habits(driver.rest, sequence.reach[places[is_driven]])
+    if driver.range is not None and motion is not None:
+        own = _habits(motion, is_arkit)
+    if driver.range is None and not is_arkit:
         driver = _Habits(neutral[is_driven], None)
     scale = np.ones(values.shape[1])
     if driver.range is not None and own.range is not None:
@@ -68,6 +71,9 @@ def retarget(sequence: DrivingSequence, avatar: Avatar) -> Retargeted:
 
     expressions = np.tile(own.rest, (len(values), 1))  # [F, E]
     expressions[:, is_driven] += scale * (values - driver.rest)
+    if sequence.reach is not None and motion is not None:
+        # No word on it: that it is meant to go no farther is how the maker of a reach wants it.
+        expressions = expressions.clip(motion.min(axis=0), motion.max(axis=0))
     expressions, clip_notes = _clipped(sequence, expressions, is_arkit, motion)
     return Retargeted(expressions.astype(np.float32), (*notes, *clip_notes))
 

@@ -31,6 +31,8 @@ class DrivingSequence:
     rotations: np.ndarray | None = None
     # A file for each frame, which need not be there.
     pictures: tuple[Path, ...] | None = None
+    # [E] how far each coefficient goes from zero, at which it rests, where the maker says so; 0: not known.
+    reach: np.ndarray | None = None
     # What the log should say.
     notes: tuple[str, ...] = ()
 
@@ -39,8 +41,8 @@ class DrivingSequence:
 
     @property
     def is_footage(self) -> bool:
-        """Whether it is long enough to tell how this face rests and how far it moves."""
-        return len(self) / self.rate >= SHORTEST_FOOTAGE
+        """Whether it has to tell how this face rests and how far it moves, and is long enough to."""
+        return self.reach is None and len(self) / self.rate >= SHORTEST_FOOTAGE
 
     def at_rate(self, rate: float) -> "DrivingSequence":
         """The same motion at another rate: of every new frame the old one that lasts then."""

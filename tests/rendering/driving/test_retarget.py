@@ -119,3 +119,14 @@ def test_another_vocabulary_is_one_line():
         UserError, match=r"none of its coefficients \(x, y\) is one of the avatar's \(mouthSm"
     ):
         retarget(make_sequence(("x", "y"), [[0, 1]]), make_avatar())
+
+
+def test_a_reach_becomes_the_avatars_and_nothing_leaves_its_clip():
+    own = np.stack([ranks(101, low, high, i) for i, (low, high) in enumerate([(0.1, 0.5), (0, 0.6)])], axis=1)
+    names = ("mouthSmileLeft", "jawOpen")
+    avatar = make_avatar((*names, "eyeBlinkLeft"), motion=np.column_stack([own, np.zeros(len(own))]))
+    sequence = make_sequence((*names, "eyeBlinkLeft"), [[0, 0, 0], [0.25, 0.4, 0], [0.5, 9, 1]])
+    expressions, notes = retarget(replace(sequence, reach=np.array([0.5, 0.8, 0])), avatar)
+    # Rest, half of the reach, all of it and far more: 0.4 / 0.5 and 0.6 / 0.8 of what was given.
+    assert expressions == pytest.approx(np.array([[0.1, 0, 0], [0.3, 0.3, 0], [0.5, 0.6, 0]]), abs=1e-3)
+    assert notes == ()
