@@ -45,10 +45,10 @@ def train(session: Session) -> None:
         head.deforms = iteration > schedule.warm_up
         head.active_sh_degree = min(iteration // schedule.sh_increase_interval, head.architecture.sh_degree)
 
-        view = session.next_view()
-        result = session.step(view, state.densifier.observes(iteration))
+        views = session.next_views()
+        result = session.step(views, state.densifier.observes(iteration))
         state.after_step_(iteration)
-        session.report(result, view)
+        session.report(result, views)
         session.show()
 
         if session.interruption.is_set() or iteration == schedule.iterations:

@@ -224,6 +224,13 @@ class OptimizationParams:
     iterations: int = option(
         80_000, "length of the schedule; milestones marked * follow it", unit="iterations", low=1
     )
+    views_per_step: int = option(
+        1,
+        "frames that a step learns from; learning rates are multiplied by the square root of it",
+        unit="frames",
+        low=1,
+        high=64,
+    )
     position_lr_init: float = option(
         1.6e-4, "first learning rate of the means, times position_lr_scale", low=0
     )

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         mark("the rest of begin")
         for iteration in range(1, ITERATIONS + 1):
             session.state.optimizer.set_learning_rates(iteration)
-            session.step(session.next_view(), False).loss.item()
+            session.step(session.next_views(), False).loss.item()
             session.state.after_step_(iteration)
             if iteration in (1, 2, 3, ITERATIONS):
                 mark(f"iteration {iteration}")

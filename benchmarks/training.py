@@ -36,14 +36,14 @@ def run(session) -> None:
 
     device, head = session.data.background.device, session.state.head
     warm_up, measured = WARM_UP[device.type], MEASURED[device.type]
-    rows = {"next view": [], "step": [], "iteration, waited for": []}
+    rows = {"next views": [], "step": [], "iteration, waited for": []}
     for iteration in range(1, warm_up + measured + 1):
         synchronize(device)
         start = time.perf_counter()
-        view = next_view(session, iteration)
+        views = next_views(session, iteration)
         synchronize(device)
         seen = time.perf_counter()
-        session.step(view, session.state.densifier.observes(iteration))
+        session.step(views, session.state.densifier.observes(iteration))
         synchronize(device)
         stepped = time.perf_counter()
         session.state.after_step_(iteration)
@@ -52,7 +52,7 @@ def run(session) -> None:
                 row.append(seconds)
     start = time.perf_counter()
     for iteration in range(warm_up + measured + 1, warm_up + 2 * measured + 1):
-        session.step(next_view(session, iteration), session.state.densifier.observes(iteration))
+        session.step(next_views(session, iteration), session.state.densifier.observes(iteration))
         session.state.after_step_(iteration)
     synchronize(device)
     free_running = (time.perf_counter() - start) / measured
@@ -64,6 +64,8 @@ def run(session) -> None:
         times = Times.of(seconds)
         print(f"{name:32} {times} {1e3 / times.median:9.0f}")
     print(f"{'iteration, the loop as it is':32} {1e3 * free_running:9.2f} {'':9} {1 / free_running:9.0f}")
+    images = session.config.optimization.views_per_step / free_running
+    print(f"{'images with gradient':32} {'':9} {'':9} {images:9.0f}")
     for round_ in ("first", "second"):
         start = time.perf_counter()
         session.evaluate()
@@ -72,14 +74,14 @@ def run(session) -> None:
         print(f"peak GPU memory {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GB")
 
 
-def next_view(session, iteration: int):
+def next_views(session, iteration: int):
     """What train.py does before a step. Deforms from the first iteration on: warm-up is not what costs."""
     state = session.state
     if state.before_step_(iteration):
         session.step.forget()
     state.optimizer.set_learning_rates(iteration)
     state.head.deforms = True
-    return session.next_view()
+    return session.next_views()
 
 
 if __name__ == "__main__":

@@ -55,16 +55,20 @@ class DensificationStats:
 
     @torch.no_grad()
     def observe_(self, radii: Tensor, grad_means2d: Tensor, opacities: Tensor) -> None:
-        """Add one rendered view: radii [N] pixels, gradient of the screen means [N, 2 or 3], decoded
-        opacities [N]."""
-        norms = grad_means2d[:, :2].norm(dim=1)
+        """Add rendered views: radii [V, N] pixels, gradients of the screen means [V, N, 2 or 3], decoded
+        opacities [V, N]; V may be left out."""
+        num = len(self.num_seen)
+        norms = grad_means2d[..., :2].norm(dim=-1).view(-1, num)
+        radii = radii.view(-1, num)
         # A view that went wrong was not seen.
         visible = (radii > 0) & norms.isfinite()
-        self.gradient_sum += torch.where(visible, norms, 0)
-        self.num_seen += visible
-        torch.maximum(self.max_radius, radii.to(self.max_radius.dtype), out=self.max_radius)
-        # Ignores what is no number.
-        torch.fmax(self.max_opacity, opacities.detach().flatten(), out=self.max_opacity)
+        self.gradient_sum += torch.where(visible, norms, 0).sum(dim=0)
+        self.num_seen += visible.sum(dim=0)
+        largest = radii.amax(dim=0).to(self.max_radius.dtype)
+        torch.maximum(self.max_radius, largest, out=self.max_radius)
+        # What is no number does not count.
+        opacities = opacities.detach().view(-1, num)
+        torch.maximum(self.max_opacity, opacities.nan_to_num(0).amax(dim=0), out=self.max_opacity)
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(vars(self))

@@ -41,10 +41,11 @@ def log_linear(initial: float, final: float, max_steps: int) -> Schedule:
 
 
 def schedules(params: OptimizationParams) -> dict[str, Schedule]:
-    """Learning rate of every group."""
+    """Learning rate of every group; of a mean over V views it is sqrt(V) times as large, as Adam's steps want
+    it (Malladi et al. 2022, On the SDEs and Scaling Rules for Adaptive Gradient Algorithms)."""
     p = params
     scale = p.position_lr_scale
-    return {
+    rates = {
         "xyz": log_linear(scale * p.position_lr_init, scale * p.position_lr_final, p.position_lr_max_steps),
         "log_scale": constant(p.scaling_lr),
         "rotation": constant(p.rotation_lr),
@@ -65,6 +66,12 @@ def schedules(params: OptimizationParams) -> dict[str, Schedule]:
         "sh_mlp": constant(p.feature_lr),
         "sh_rest": constant(p.feature_rest_lr),
     }
+    factor = p.views_per_step**0.5
+    return {name: _times(factor, rate) for name, rate in rates.items()}
+
+
+def _times(factor: float, rate: Schedule) -> Schedule:
+    return lambda iteration: factor * rate(iteration)
 
 
 def parameter_groups(head: GaussianHead) -> dict[str, list[nn.Parameter]]:

@@ -1,5 +1,6 @@
-"""A training frame as the loop sees it: composited, disturbed and accompanied as the options ask."""
+"""Training frames as the loop sees them: composited, disturbed and accompanied as the options ask."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,7 @@ from training.side_views import SideViews
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What becomes of every training frame. `background` [3] is that on which frames are composited."""
+    """What becomes of the frames of every step. `background` [3] is that on which they are composited."""
 
     background: Tensor
     random_background: bool = False
@@ -26,22 +27,28 @@ class Augmentation:
     def _spread_here(self) -> Tensor:
         return self.signal_spread.cpu()
 
-    def __call__(self, frame: Frame, number: int, generator: torch.Generator) -> HeadView:
-        """The view of a frame; side views take turns by `number`, randomness comes from `generator`."""
-        drive, background, image = frame.drive, self.background, frame.image
+    def __call__(self, frames: Sequence[Frame], number: int, generator: torch.Generator) -> list[HeadView]:
+        """The views of V frames, on one background; side views take turns by `number` beside the first of
+        them, randomness comes from `generator`."""
+        background, device = self.background, frames[0].image.device
         # Drawn on the CPU, so that their sequence is the same for every device, and copied there at once.
-        noise = signal_noise(self._spread_here, self.noise, generator) if self.noise else torch.empty(0)
-        color = torch.rand(3, generator=generator) if self.random_background else torch.empty(0)
-        if len(noise) or len(color):
-            noise, color = (
-                torch.cat([noise, color]).to(image.device, non_blocking=True).split([len(noise), len(color)])
-            )
-        if self.noise:
-            drive = drive._replace(noise=noise)
+        random = [signal_noise(self._spread_here, self.noise, generator) for _ in frames if self.noise]
         if self.random_background:
-            background, image = color, on_background(frame, self.background, color)
-        side = self.side_views[number] if self.side_views is not None else None
-        return HeadView(frame.camera, drive, background, image, frame.image_id, side)
+            random.append(torch.rand(3, generator=generator))
+        if random:
+            sizes = [len(numbers) for numbers in random]
+            random = list(torch.cat(random).to(device, non_blocking=True).split(sizes))
+        if self.random_background:
+            background = random.pop()
+        views = []
+        for i, frame in enumerate(frames):
+            drive = frame.drive._replace(noise=random[i]) if self.noise else frame.drive
+            image = frame.image
+            if self.random_background:
+                image = on_background(frame, self.background, background)
+            side = self.side_views[number] if self.side_views is not None and i == 0 else None
+            views.append(HeadView(frame.camera, drive, background, image, frame.image_id, side))
+        return views
 
 
 def on_background(frame: Frame, old: Tensor, new: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ whatever changes the step itself has it recorded anew. The first step after that
 what libraries and optimizers make at their first use is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from scene.head_model import GaussianHead
@@ -17,41 +18,41 @@ from utils.cuda_graphs import Recording
 
 
 class CapturedStep:
-    """step(view, observes), replayed from a graph where `is_enabled`.
+    """step(views, observes), replayed from a graph where `is_enabled`.
 
     It is recorded anew when `observes`, or the head's `deforms` or `active_sh_degree` changes, and after
     `forget`, which has to follow every change of the number of Gaussians. Results hold until the next call.
     """
 
     def __init__(
-        self, step: Callable[[HeadView, bool], StepResult], head: GaussianHead, is_enabled: bool
+        self, step: Callable[[Sequence[HeadView], bool], StepResult], head: GaussianHead, is_enabled: bool
     ) -> None:
         self._step = step
         self._head = head
         self._is_enabled = is_enabled
         # What kind of step the graph is of, and where it reads.
         self._kind: tuple | None = None
-        self._view: HeadView | None = None
+        self._views: list[HeadView] | None = None
         self._recording: Recording[StepResult] | None = None
 
-    def __call__(self, view: HeadView, observes: bool) -> StepResult:
+    def __call__(self, views: Sequence[HeadView], observes: bool) -> StepResult:
         if not self._is_enabled:
-            return self._step(view, observes)
+            return self._step(views, observes)
         kind = observes, self._head.deforms, self._head.active_sh_degree
         if kind != self._kind or (self._recording is not None and self._recording.is_old):
             self.forget()
             self._kind = kind
-            return self._step(view, observes)
+            return self._step(views, observes)
         if self._recording is None:
-            self._view = own = _clone(view)
-            self._recording = Recording(lambda: self._step(own, observes), view.truth.device)
+            self._views = own = [_clone(view) for view in views]
+            self._recording = Recording(lambda: self._step(own, observes), views[0].truth.device)
         else:
-            _copy_(self._view, view)
+            _copy_(self._views, views)
         return self._recording.replay()
 
     def forget(self) -> None:
         """Drop the graph, with the memory that it holds."""
-        self._kind = self._view = self._recording = None
+        self._kind = self._views = self._recording = None
 
 
 def _clone(view: HeadView) -> HeadView:
@@ -62,9 +63,11 @@ def _clone(view: HeadView) -> HeadView:
     return HeadView(camera, drive, view.background.clone(), view.truth.clone(), view.image_id, side)
 
 
-def _copy_(target: HeadView, source: HeadView) -> None:
-    for there, value in zip(_tensors(target), _tensors(source), strict=True):
-        there.copy_(value)
+def _copy_(targets: Sequence[HeadView], sources: Sequence[HeadView]) -> None:
+    there = [tensor for view in targets for tensor in _tensors(view)]
+    here = [tensor for view in sources for tensor in _tensors(view)]
+    assert len(there) == len(here)
+    torch._foreach_copy_(there, here)
 
 
 def _tensors(view: HeadView) -> list[Tensor]:

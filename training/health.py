@@ -4,7 +4,7 @@ A step whose loss or gradient is not finite moves nothing (scene/optimization.py
 the device until somebody asks for it, at the report interval: a GPU is not waited for at every step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ class _Look(NamedTuple):
     """What one step saw."""
 
     iteration: int
-    image_id: int
+    image_ids: Sequence[int]
     watched: tuple[str, ...]
     are_broken: Tensor  # [W] of `watched`
 
@@ -38,12 +38,12 @@ class Health:
         self._num_broken = 0
         self._looks: list[_Look] = []
 
-    def watch(self, image_id: int) -> None:
-        """Remember how the step of this frame went."""
+    def watch(self, image_ids: Sequence[int]) -> None:
+        """Remember how the step of these frames went."""
         optimizer = self._state.optimizer
         # The next step writes there again.
         are_broken = optimizer.are_broken.clone()
-        self._looks.append(_Look(self._state.iteration, image_id, optimizer.watched, are_broken))
+        self._looks.append(_Look(self._state.iteration, image_ids, optimizer.watched, are_broken))
 
     def check(self) -> None:
         """Say what went wrong since the last check, and prune what is no Gaussian any more.
@@ -74,7 +74,10 @@ class Health:
             self.num_skipped += 1
             self._in_a_row += 1
             what = names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-            line = f"iteration {look.iteration}, frame {look.image_id}: not finite: {what}"
+            frames = ("frame " if len(look.image_ids) == 1 else "frames ") + ", ".join(
+                map(str, look.image_ids)
+            )
+            line = f"iteration {look.iteration}, {frames}: not finite: {what}"
             if self._in_a_row == MOST_IN_A_ROW:
                 raise UserError(
                     f"{line}; {MOST_IN_A_ROW} steps in a row had to be skipped; stopped, the last checkpoint "

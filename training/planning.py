@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -45,13 +45,13 @@ def grown(head: GaussianHead, max_gaussians: int) -> GaussianHead:
 
 
 def seconds_per_iteration(
-    config: TrainConfig, head: GaussianHead, loss: TrainingLoss, view: HeadView, can_capture: bool
+    config: TrainConfig, head: GaussianHead, loss: TrainingLoss, views: Sequence[HeadView], can_capture: bool
 ) -> float:
     """The time of train.py's own step on a copy of a fresh head that is as heavy as the final one."""
     heavy = grown(head, config.optimization.max_gaussians)
     state = TrainingState.around(heavy, config, num_frames=1, generator=torch.Generator())
     step = CapturedStep(TrainingStep(state, loss, config), heavy, can_capture)
-    return seconds_per_step(lambda: step(view, True), view.truth.device)
+    return seconds_per_step(lambda: step(views, True), views[0].truth.device)
 
 
 def seconds_per_step(

@@ -6,7 +6,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -134,16 +134,18 @@ class Session:
         minutes = self.config.run.save_minutes
         return 0 < 60 * minutes < time.monotonic() - self._saved_when
 
-    def next_view(self) -> HeadView:
-        """The next training frame, decoded ahead of time, as the options ask for it."""
+    def next_views(self) -> list[HeadView]:
+        """The next training frames, decoded ahead of time, as the options ask for them."""
         state, frames = self.state, self.data.train
-        frames.prefetch(state.sampler.upcoming(PREFETCHED_FRAMES))
-        return self.augmentation(frames[state.sampler.next()], state.iteration, state.generator)
+        num = self.config.optimization.views_per_step
+        frames.prefetch(state.sampler.upcoming(num + PREFETCHED_FRAMES))
+        chosen = [frames[state.sampler.next()] for _ in range(num)]
+        return self.augmentation(chosen, state.iteration, state.generator)
 
-    def report(self, result: StepResult, view: HeadView) -> None:
+    def report(self, result: StepResult, views: Sequence[HeadView]) -> None:
         """Show how it goes. Raises UserError where it can go on no more, see training/health.py."""
         iteration, head = self.state.iteration, self.state.head
-        self.health.watch(view.image_id)
+        self.health.watch([view.image_id for view in views])
         self.state.seconds = time.perf_counter() - self._clock
         if iteration % REPORT_INTERVAL and iteration != 1:
             self._progress.update()
@@ -154,7 +156,7 @@ class Session:
             # Its step was skipped.
             self._progress.update()
             return
-        current = float(psnr(result.image, view.truth))
+        current = float(psnr(result.images, torch.stack([view.truth for view in views])).mean())
         self._psnr = current if self._psnr is None else 0.9 * self._psnr + 0.1 * current
         num = len(head.gaussians)
         self._progress.update(1, loss=loss, PSNR=self._psnr, Gaussians=num)

@@ -91,8 +91,9 @@ def _begin(config: TrainConfig, lock: FolderLock) -> Session:
     if state.iteration:
         folder.continue_curves(state.iteration)
     elif config.run.max_minutes:
-        view = augmentation(data.train[0], 0, torch.Generator())
-        seconds = planning.seconds_per_iteration(config, state.head, loss, view, can_capture)
+        frames = [data.train[0]] * config.optimization.views_per_step
+        views = augmentation(frames, 0, torch.Generator())
+        seconds = planning.seconds_per_iteration(config, state.head, loss, views, can_capture)
         config = planned(config, seconds, folder)
         state.optimizer.rates = schedules(config.optimization)
         state.densifier.params = config.optimization

@@ -1,5 +1,7 @@
-"""One training step: what train.py does for every frame, and what planning measures."""
+"""One training step: what train.py does over and over, and what planning measures."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,41 +18,63 @@ class StepResult(NamedTuple):
     """What a step tells the log."""
 
     loss: Tensor  # []
-    image: Tensor  # [3, H, W]
+    images: Tensor  # [V, 3, H, W]
 
 
 class TrainingStep:
-    """step(view, observes): draw a view, compare, back-propagate and move.
+    """step(views, observes): draw V views, compare, back-propagate the mean of their losses and move.
 
-    On CUDA this is what is recorded as a graph: it looks at no value. `observes`: whether the view counts for
-    densification.
+    They share a background; a side view stands beside the first. On CUDA this is what is recorded as a graph:
+    it looks at no value. `observes`: whether the views count for densification.
     """
 
     def __init__(self, state: TrainingState, loss: TrainingLoss, config: TrainConfig) -> None:
         self.state, self.loss, self.pipeline = state, loss, config.pipeline
         self.lambda_outside = config.optimization.lambda_outside
 
-    def __call__(self, view: HeadView, observes: bool) -> StepResult:
-        head, densifier = self.state.head, self.state.densifier
-        pose = view.camera.world_to_camera
+    def __call__(self, views: Sequence[HeadView], observes: bool) -> StepResult:
+        with _products_by_tensor_cores(views[0].background.device):
+            return self._step(views, observes)
+
+    def _step(self, views: Sequence[HeadView], observes: bool) -> StepResult:
+        head, densifier, num = self.state.head, self.state.densifier, len(views)
+        first, side = views[0], views[0].side
+        poses = torch.stack([view.camera.world_to_camera for view in views])
         # The rasterizer refuses a pose that is no number, or draws nothing without a word: the loss says it.
-        camera = view.camera.posed(pose.nan_to_num(0.0, 0.0, 0.0))
-        cameras, drives = [camera], [view.drive]
-        if view.side is not None:
-            cameras.append(view.camera.posed(view.side.pose))
-            drives.append(Drive(view.drive.expression))
+        known = poses.nan_to_num(0.0, 0.0, 0.0)
+        cameras = [view.camera.posed(pose) for view, pose in zip(views, known)]
+        drives = [view.drive for view in views]
+        if side is not None:
+            cameras.append(first.camera.posed(side.pose))
+            drives.append(Drive(first.drive.expression))
         splats = head.views(cameras, drives)
         means2d = torch.zeros_like(splats.means, requires_grad=True)
-        drawn = render(cameras, splats, view.background, means2d=means2d, pipeline=self.pipeline)
-        image = drawn.image[0]
-        loss = self.loss(image, view.truth)
-        if view.side is not None:
-            loss = loss + self.lambda_outside * outside_loss(drawn.alpha[1], view.side)
+        drawn = render(cameras, splats, first.background, means2d=means2d, pipeline=self.pipeline)
+        images = drawn.image[:num]
+        loss = self.loss(images, torch.stack([view.truth for view in views]))
+        if side is not None:
+            loss = loss + self.lambda_outside * outside_loss(drawn.alpha[num], side)
         # Times 1, exactly, or NaN.
-        loss = loss * (1 + 0 * pose.sum())
+        loss = loss * (1 + 0 * poses.sum())
         loss.backward()
         if observes:
-            densifier.stats.observe_(drawn.radii[0], means2d.grad[0], splats.opacities[0])
+            # The loss is a mean: each view's own gradient is so many times as much.
+            densifier.stats.observe_(drawn.radii[:num], num * means2d.grad[:num], splats.opacities[:num])
         self.state.optimizer.step(loss)
         head.confine_()
-        return StepResult(loss.detach(), image.detach())
+        return StepResult(loss.detach(), images.detach())
+
+
+@contextlib.contextmanager
+def _products_by_tensor_cores(device: torch.device) -> Iterator[None]:
+    """On a GPU, products of matrices in TF32, with 10 bits of the factors: large networks are limited by them
+    (docs/performance.md), and scores do not see it."""
+    if device.type != "cuda":
+        yield
+        return
+    usual = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(usual)

@@ -35,22 +35,22 @@ def clip(tmp_path_factory):
 
 @pytest.mark.parametrize("spoil", [spoilt_picture, spoilt_expression, spoilt_camera, None])
 def test_one_spoilt_view_is_skipped_by_name_and_harms_nothing(clip, tmp_path, monkeypatch, capsys, spoil):
-    next_view, spoilt = Session.next_view, []
+    next_views, spoilt = Session.next_views, []
 
-    def next_view_spoilt(self):
-        view = next_view(self)
+    def next_views_spoilt(self):
+        (view,) = views = next_views(self)
         # Iteration 8, within a window of statistics.
         if self.state.iteration != 7:
-            return view
+            return views
         spoilt.append(view.image_id)
         if spoil is not None:
-            return spoil(view)
+            return [spoil(view)]
         parameter = self.state.head.triplane.planes
         # Once: of this step.
         handle = parameter.register_hook(lambda grad: (handle.remove(), grad * NAN)[1])
-        return view
+        return views
 
-    monkeypatch.setattr(Session, "next_view", next_view_spoilt)
+    monkeypatch.setattr(Session, "next_views", next_views_spoilt)
     assert tiny.run(clip, tmp_path / "run") == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "not finite" in line]
     assert len(said) == 1 and f"iteration 8, frame {spoilt[0]}: not finite: the " in said[0]

@@ -37,12 +37,17 @@ def set_gradient(densifier, rows, value=1.0):
     densifier.stats.gradient_sum[rows] = value
 
 
-def test_observe_averages_gradients_of_visible_views_only():
+@pytest.mark.parametrize("at_once", [False, True])
+def test_observe_averages_gradients_of_visible_views_only(at_once):
     densifier = make(3)[1]
     densifier.stats = densifier._fresh_stats()
     gradient = torch.tensor([[3.0, 4.0, 99.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
-    densifier.stats.observe_(torch.tensor([7, 0, 2]), gradient, torch.tensor([0.1, 0.2, 0.3]))
-    densifier.stats.observe_(torch.tensor([5, 0, 0]), gradient, torch.tensor([0.3, 0.1, 0.1]))
+    radii, opacities = torch.tensor([[7, 0, 2], [5, 0, 0]]), torch.tensor([[0.1, 0.2, 0.3], [0.3, 0.1, 0.1]])
+    if at_once:
+        densifier.stats.observe_(radii, torch.stack([gradient, gradient]), opacities)
+    else:
+        densifier.stats.observe_(radii[0], gradient, opacities[0])
+        densifier.stats.observe_(radii[1], gradient, opacities[1])
     assert densifier.stats.gradient_sum.tolist() == [10.0, 0.0, 2.0]
     assert densifier.stats.num_seen.tolist() == [2.0, 0.0, 1.0]
     assert densifier.stats.max_radius.tolist() == [7.0, 0.0, 2.0]

@@ -16,6 +16,13 @@ def test_log_linear_passes_through_the_geometric_mean_and_stays_at_the_end():
     assert rate(80_000) == rate(200_000) == pytest.approx(1.6e-6)
 
 
+def test_rates_grow_with_the_square_root_of_the_views_of_a_step():
+    one, four = (schedules(OptimizationParams(views_per_step=num)) for num in (1, 4))
+    for iteration in (0, 500, 80_000):
+        expected = {name: pytest.approx(2 * rate(iteration)) for name, rate in one.items()}
+        assert {name: rate(iteration) for name, rate in four.items()} == expected
+
+
 def test_rates_of_zero_hold_a_group_still():
     head = make_head(6)
     optimizer = make_optimizer(head, tau_lr_init=0.0, tau_lr_final=0.0)

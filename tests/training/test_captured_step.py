@@ -31,18 +31,19 @@ class Counter:
         self.total = torch.zeros((), device=device)
         self.num_calls = 0
 
-    def __call__(self, view: HeadView, observes: bool) -> StepResult:
+    def __call__(self, views: list[HeadView], observes: bool) -> StepResult:
         self.num_calls += 1
-        seen = view.truth[0, 0, 0] + view.camera.world_to_camera[0, 0] + view.drive.expression[0]
-        self.total += seen
-        return StepResult(2 * seen, view.truth + 1)
+        parts = [(v.truth[0, 0, 0], v.camera.world_to_camera[0, 0], v.drive.expression[0]) for v in views]
+        seen = torch.stack([sum(part) for part in parts])
+        self.total += seen.sum()
+        return StepResult(2 * seen, torch.stack([v.truth for v in views]) + 1)
 
 
 def test_without_a_graph_every_call_runs_the_step():
     counter = Counter("cpu")
     step = CapturedStep(counter, make_head(), is_enabled=False)
     for value in range(4):
-        assert step(view(value, "cpu"), True).loss == 6 * value
+        assert step([view(value, "cpu")], True).loss == 6 * value
     assert counter.num_calls == 4 and counter.total == 3 * (1 + 2 + 3)
 
 
@@ -51,9 +52,10 @@ def test_graph_reads_each_view_and_runs_the_step_only_to_record_it():
     counter = Counter("cuda")
     step = CapturedStep(counter, make_head(), is_enabled=True)
     for value in range(6):
-        result = step(view(value, "cuda"), True)
-        assert result.loss == 6 * value and (result.image == value + 1).all()
-    assert counter.num_calls == 2 and counter.total == 3 * sum(range(6))
+        result = step([view(value, "cuda"), view(10 * value, "cuda")], True)
+        assert result.loss.tolist() == [6 * value, 60 * value]
+        assert (result.images[0] == value + 1).all() and (result.images[1] == 10 * value + 1).all()
+    assert counter.num_calls == 2 and counter.total == 33 * sum(range(6))
 
 
 @pytest.mark.gpu
@@ -62,7 +64,7 @@ def test_graph_is_recorded_anew_when_the_step_changes(change):
     counter, head = Counter("cuda"), make_head()
     step = CapturedStep(counter, head, is_enabled=True)
     for _ in range(3):
-        step(view(1, "cuda"), True)
+        step([view(1, "cuda")], True)
     if change == "forget":
         step.forget()
     elif change == "age":
@@ -70,7 +72,7 @@ def test_graph_is_recorded_anew_when_the_step_changes(change):
     elif change != "observes":
         setattr(head, change, int(not getattr(head, change)))
     for _ in range(3):
-        step(view(1, "cuda"), change != "observes")
+        step([view(1, "cuda")], change != "observes")
     assert counter.num_calls == 4 and counter.total == 18
 
 
@@ -118,9 +120,10 @@ def test_what_looks_at_values_is_not_recorded(tmp_path):
 
 
 def test_what_a_graph_reads_is_replaced_tensor_by_tensor():
-    there = _clone(view(1, "cpu"))
+    there, other = _clone(view(1, "cpu")), _clone(view(1, "cpu"))
     addresses = [t.data_ptr() for t in (there.truth, there.drive.expression, there.side.pose)]
-    _copy_(there, view(2, "cpu"))
+    _copy_([there, other], [view(2, "cpu"), view(3, "cpu")])
+    assert (other.truth == 3).all()
     values = [*there.drive[:2], there.background, there.truth, *there.side, there.camera.world_to_camera]
     assert all((value == 2).all() for value in values)
     assert addresses == [t.data_ptr() for t in (there.truth, there.drive.expression, there.side.pose)]

@@ -40,7 +40,7 @@ def step(state, health, image_id=7, broken_gradient=None, loss=1.0):
         if name == broken_gradient:
             parameter.grad.view(-1)[-1] = NAN
     state.optimizer.step(torch.tensor(loss))
-    health.watch(image_id)
+    health.watch([image_id])
 
 
 def everything(state):

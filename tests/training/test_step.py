@@ -35,8 +35,48 @@ def test_a_side_view_sees_the_expression_alone_and_counts_by_its_weight(tmp_path
 
     optimizer = make_optimizer(head)
     state = SimpleNamespace(head=head, optimizer=optimizer, densifier=make_densifier(optimizer))
-    result = TrainingStep(state, loss, config)(view, observes=True)
+    result = TrainingStep(state, loss, config)([view], observes=True)
     torch.testing.assert_close(result.loss, expected.detach())
-    torch.testing.assert_close(result.image, front.detach())
+    torch.testing.assert_close(result.images, front.detach()[None])
     # Seen is what the front view shows, whatever the side view does.
     assert state.densifier.stats.num_seen.max() == 1
+
+
+def test_a_step_of_several_views_has_the_mean_of_their_losses_and_counts_each(tmp_path):
+    """One step of two views against two of one view each, from the same weights."""
+    config = parse_train_args(f"-s {tmp_path} -m {tmp_path}/out --lambda_vgg 0 --device cpu".split())
+    pose = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+    pose[2, 3] = 2.0
+    camera = Camera(pose, 40.0, 40.0, 16.0, 12.0, 32, 24)
+    generator = torch.Generator().manual_seed(0)
+    views = [
+        HeadView(
+            camera,
+            Drive(torch.randn(EXPRESSION_SIZE, generator=generator)),
+            torch.zeros(3),
+            torch.rand(3, 24, 32, generator=generator),
+            i,
+        )
+        for i in range(2)
+    ]
+
+    def stepped(*chosen):
+        head = make_head(30)
+        gradients = {}
+        for name, parameter in head.named_parameters():
+            parameter.register_hook(lambda grad, name=name: gradients.__setitem__(name, grad.clone()))
+        optimizer = make_optimizer(head)
+        state = SimpleNamespace(head=head, optimizer=optimizer, densifier=make_densifier(optimizer))
+        result = TrainingStep(state, TrainingLoss(config.optimization), config)(chosen, observes=True)
+        return result, gradients, state.densifier.stats.tensors()
+
+    both, first, second = stepped(*views), stepped(views[0]), stepped(views[1])
+    torch.testing.assert_close(both[0].loss, (first[0].loss + second[0].loss) / 2)
+    torch.testing.assert_close(both[0].images, torch.cat([first[0].images, second[0].images]))
+    for name, gradient in both[1].items():
+        expected = (first[1].get(name, 0) + second[1].get(name, 0)) / 2
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+    for name in ("gradient_sum", "num_seen"):
+        torch.testing.assert_close(both[2][name], first[2][name] + second[2][name], rtol=1e-4, atol=1e-9)
+    for name in ("max_radius", "max_opacity"):
+        torch.testing.assert_close(both[2][name], torch.maximum(first[2][name], second[2][name]))
