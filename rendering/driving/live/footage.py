@@ -30,8 +30,9 @@ _LARGEST_SIDE = 1280
 class Follower(Protocol):
     """Follows a face from picture to picture; used by one thread."""
 
-    def follow(self, frame: np.ndarray, milliseconds: int) -> Reading | None:
-        """What the face in a picture [H, W, 3] uint8 RGB does; None where none is seen. Times rise."""
+    def find(self, frame: np.ndarray, milliseconds: int) -> tuple[dict[str, float], np.ndarray] | None:
+        """Coefficients and rotation, as in a `Reading`, of the face in a picture [H, W, 3] uint8 RGB; None
+        where none is seen. Times rise."""
 
     def close(self) -> None: ...
 
@@ -46,26 +47,25 @@ class _Picture(NamedTuple):
 class Footage:
     """A camera or a file, opened."""
 
-    def __init__(self, source: int | Path) -> None:
-        """A camera's number or a file. Raises UserError."""
+    def __init__(self, source: int | Path, follower: Follower) -> None:
+        """A camera's number or a file, and what follows the face in it. Raises UserError."""
         self._is_file = isinstance(source, Path)
         self._capture, first = _opened(source)
         self.title = f"video {source.name}" if self._is_file else f"camera {source}"
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 1 <= rate <= _LARGEST_RATE else _USUAL_RATE
+        self._follower = follower
         self.num_faceless = self.num_left_out = 0
         self._newest: _Picture | None = _Picture(first, time.perf_counter(), time.perf_counter())
         self._changed = threading.Condition()
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def start(
-        self, follower: Follower, submit: Callable[[LiveFrame], None], say: Callable[[str], None]
-    ) -> None:
+    def start(self, submit: Callable[[LiveFrame], None], say: Callable[[str], None]) -> None:
         """Hand the face of the newest picture to `submit`, again and again, and what goes wrong to `say`."""
         self._threads = [
             threading.Thread(target=self._take, args=(say,), name="live-camera", daemon=True),
-            threading.Thread(target=self._follow, args=(follower, submit), name="live-tracker", daemon=True),
+            threading.Thread(target=self._follow, args=(submit,), name="live-tracker", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -107,18 +107,18 @@ class Footage:
                 self._newest = picture
                 self._changed.notify_all()
 
-    def _follow(self, follower: Follower, submit: Callable[[LiveFrame], None]) -> None:
+    def _follow(self, submit: Callable[[LiveFrame], None]) -> None:
         last = -1
         while (picture := self._next()) is not None:
             begun = time.perf_counter()
             last = max(last + 1, int(1000 * picture.captured))
-            reading = follower.follow(_prepared(picture.pixels), last)
-            if reading is None:
+            found = self._follower.find(_prepared(picture.pixels), last)
+            if found is None:
                 self.num_faceless += 1
                 continue
             stages = {"capture": begun - picture.captured, "landmarks": time.perf_counter() - begun}
-            submit(LiveFrame(reading, picture.captured, stages))
-        follower.close()
+            submit(LiveFrame(Reading(*found), picture.captured, stages))
+        self._follower.close()
 
     def _next(self) -> _Picture | None:
         with self._changed:

@@ -57,7 +57,9 @@ class Receiver:
 
     def start(self, submit: Callable[[LiveFrame], None], say: Callable[[str], None]) -> None:
         """Hand frames to `submit` and the first complaint to `say`, from a thread of its own."""
-        self._thread = threading.Thread(target=self._run, args=(submit, say), name="live-receiver", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(submit, say), name="live-receiver", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
