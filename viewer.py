@@ -2,7 +2,7 @@
 
     python viewer.py -m output/id1                  serves a page at http://127.0.0.1:8080/
     python viewer.py -m output/id1 output/id2       two avatars side by side, one camera and one expression
-    python viewer.py -m output/id1 --webcam         the face before this machine's camera moves it; --video FILE
+    python viewer.py -m output/id1 --webcam         the face before this machine's camera moves it
     python viewer.py -m output/id1 --live livelink  a phone's; or ifacialmocap, vmc
     python viewer.py -m output/id1 --serve          programs drive it by a WebSocket
 

@@ -1,5 +1,7 @@
 """The options of viewer.py and its command line."""
 
+# ruff: noqa: RUF009 -- `option` only wraps dataclasses.field
+
 import re
 from dataclasses import dataclass
 from pathlib import Path

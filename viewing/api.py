@@ -1,8 +1,8 @@
 """A program that drives an avatar by `viewer.py --serve`: what it has set, and the pictures it waits for.
 
-Each program has a face, a head pose and a camera of its own; what it sets of face and pose goes to the viewer's
-pages too, unless it says otherwise. Every picture is of the state in which it was asked for, and all of them are
-answered, in order.
+Each program has a face, a head pose and a camera of its own; what it sets of face and pose goes to the
+viewer's pages too, unless it says otherwise. Every picture is of the state in which it was asked for, and all
+of them are answered, in order.
 """
 
 from collections import deque

@@ -37,7 +37,8 @@ class Hello:
 
 @dataclass(frozen=True)
 class SetCoefficients:
-    """Change the face: coefficients by name; `replace`: those that are left out go to rest, else they stay."""
+    """Change the face: coefficients by name. `replace`: those that are left out go to rest, else they
+    stay."""
 
     coefficients: dict[str, float]
     replace: bool

@@ -3,9 +3,9 @@
     avatar = avatar's rest + scale (performer - performer's rest), clipped
 
 as retarget.py has it for footage. What a performer's rest and range are is not known before the end of a
-performance, so they are asked for: `calibrate` takes the face of the last half second as neutral, and what the
-face reaches within the seconds after that as its range. Until then the performer's coefficients are the avatar's,
-within ARKit's [0, 1]; afterwards they stay within what the avatar's own clip shows.
+performance, so they are asked for: `calibrate` takes the face of the last half second as neutral, and what
+the face reaches within the seconds after that as its range. Until then the performer's coefficients are the
+avatar's, within ARKit's [0, 1]; afterwards they stay within what the avatar's own clip shows.
 """
 
 import threading

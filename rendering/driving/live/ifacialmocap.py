@@ -2,9 +2,9 @@
 
     eyeBlink_L-40|jawOpen-12|...|=head#rx,ry,rz,px,py,pz|rightEye#rx,ry,rz|leftEye#rx,ry,rz|
 
-Coefficients from 0 to 100; version 2 writes `&` for the `-` before the number and allows negative ones. Angles
-are degrees about axes x right, y up, z to the camera, as the head's position in metres has them (it lies at
-negative z). Keys may be missing, unknown ones are ignored. Over TCP a frame ends in ___iFacialMocap.
+Coefficients from 0 to 100; version 2 writes `&` for the `-` before the number and allows negative ones.
+Angles are degrees about axes x right, y up, z to the camera, as the head's position in metres has them (it
+lies at negative z). Keys may be missing, unknown ones are ignored. Over TCP a frame ends in ___iFacialMocap.
 """
 
 import numpy as np
