@@ -5,7 +5,8 @@
     /VMC/Ext/Bone/Pos     bone, position x y z, quaternion x y z w
 
 Values count from Apply on. Bones turn against their parent in Unity's axes: x to the person's own right, y
-up, z forward, left-handed; Neck and Head are read. Senders that only know VRM's presets move the mouth by vowels.
+up, z forward, left-handed; Neck and Head are read. Senders that only know VRM's presets move the mouth by
+vowels.
 """
 
 import math
