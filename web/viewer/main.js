@@ -141,8 +141,8 @@ class Viewer {
       background,
       encoding: isFinal ? 'png' : 'jpeg',
       // What moves now cannot wait for the full avatar.
-      form: this.live.number === undefined ? 'full' : 'light',
-      live: this.live.number,
+      form: isFinal || this.live.number === undefined ? 'full' : 'light',
+      live: isFinal ? undefined : this.live.number,
       ...this.moment(camera),
     });
     if (isSent) this.pending = { id, isFinal, left: this.panes.length, at: performance.now(), change: this.changedAt };
