@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Pictures that wait for their turn; what is asked for beyond is refused.
 MOST_REQUESTS = 16
+# Names that the avatar does not know and of which the program is told.
+MOST_NOTED = 1_000
 # What a program learns of an avatar.
 _TOLD = ("name", "coefficients", "neutral", "ranges", "arkit", "camera", "modes")
 
@@ -56,6 +58,9 @@ class ApiClient(Client):
             is_due, self._waits_for_hello = self._waits_for_hello, False
         if is_due:
             self._answer_hello()
+        if self._expression or self._turn is not None:
+            # Set before anybody could know what is at rest.
+            self._show()
 
     def announce(self, **message: Any) -> None:
         """What is for pages is not for programs."""
@@ -107,7 +112,7 @@ class ApiClient(Client):
             raise BadMessage(
                 f"set_coefficients: the avatar knows none of {', '.join(sorted(message.coefficients))[:200]}"
             )
-        if unknown:
+        if unknown and len(self._unknown) < MOST_NOTED:
             # Once: a program may send them 60 times a second.
             self._unknown |= unknown
             said = f"the avatar does not know {', '.join(sorted(unknown))[:200]}: left out"

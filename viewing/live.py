@@ -6,6 +6,7 @@ number.
 That picture carries its latency: from the moment at which the face was captured to that at which it leaves.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Faces whose time is remembered; pictures of older ones have no latency.
 _REMEMBERED = 256
+# Seconds: where pictures have been drawn of late, the next face waits so long for the picture of this one.
+PICTURES_OF_LATE, LONGEST_WAIT = 1.0, 0.5
 # Seconds between two lines on the terminal.
 REPORT_EVERY = 10.0
 # Milliseconds, by what was done.
@@ -39,6 +42,8 @@ class Live:
         self.title = ""
         self._say: Callable[[str], None] = lambda line: None
         self._lock = threading.Lock()
+        self._drawn = threading.Condition(self._lock)
+        self._last_drawn, self._drawn_at = 0, -math.inf
         self._number = 0
         self._times: dict[int, tuple[float, Stages, float]] = {}
         self._faces: deque[Stages] = deque(maxlen=1_000)
@@ -50,16 +55,27 @@ class Live:
         """Expect a performer's face; `say` hears a line about speed every ten seconds."""
         self._face, self.title, self._say = face, title, say
 
-    def submit(self, frame: LiveFrame) -> None:
-        """Show a performer's face at one moment; called by the source's thread."""
+    def submit_and_wait(self, frame: LiveFrame) -> None:
+        """Show a face, and wait for its picture where pages ask for pictures.
+
+        For sources that compute: on few cores, face tracking and drawing at once make both slow.
+        """
+        number = self.submit(frame)
+        with self._lock:
+            if time.perf_counter() - self._drawn_at < PICTURES_OF_LATE:
+                self._drawn.wait_for(lambda: self._last_drawn >= number, LONGEST_WAIT)
+
+    def submit(self, frame: LiveFrame) -> int:
+        """Show a performer's face at one moment, and return its number; called by the source's thread."""
         begun = time.perf_counter()
         driven = self._face.follow(frame)
         done = time.perf_counter()
         stages = {name: 1e3 * seconds for name, seconds in frame.stages.items()}
         stages |= {"retarget": 1e3 * (done - begun), "total": 1e3 * (done - frame.captured)}
-        self.show(driven.expression, driven.turn, self.title, stages, frame.captured)
+        number = self.show(driven.expression, driven.turn, self.title, stages, frame.captured)
         self._tell_state(done)
         self._report(done)
+        return number
 
     def show(
         self,
@@ -68,8 +84,8 @@ class Live:
         source: str,
         stages: Stages | None = None,
         captured: float | None = None,
-    ) -> None:
-        """Send a face to every page."""
+    ) -> int:
+        """Send a face to every page; returns its number."""
         with self._lock:
             self._number += 1
             number = self._number
@@ -86,6 +102,7 @@ class Live:
             turn=None if turn is None else [round(float(value), 5) for value in turn.flat],
             latency=_rounded(stages or {}),
         )
+        return number
 
     def latency_of(self, number: int | None, stages: dict[str, float], begun: float) -> Stages | None:
         """Milliseconds from a face's capture to now, by what was done; `stages` are seconds of drawing, which
@@ -100,6 +117,8 @@ class Live:
             latency |= {name: 1e3 * seconds for name, seconds in stages.items()}
             latency["total"] = 1e3 * (time.perf_counter() - captured)
             self._pictures.append(latency)
+            self._last_drawn, self._drawn_at = max(self._last_drawn, number), time.perf_counter()
+            self._drawn.notify_all()
             return _rounded(latency)
 
     def calibrate(self, client: Client, reset: bool) -> None:

@@ -39,7 +39,8 @@ def driving(source: Source | None, desk: Desk, quiet: bool) -> Iterator[None]:
     ranges = np.asarray(coefficient_ranges(avatar).cpu())
     report = (lambda line: None) if quiet else (lambda line: print(line, flush=True))
     desk.live.begin(LiveFace(avatar, ranges), source.title, report)
-    source.start(desk.live.submit, lambda line: print(f"live: {line}", file=sys.stderr, flush=True))
+    submit = desk.live.submit if isinstance(source, Receiver) else desk.live.submit_and_wait
+    source.start(submit, lambda line: print(f"live: {line}", file=sys.stderr, flush=True))
     for line in _lines(source):
         print(line, flush=True)
     try:
