@@ -55,6 +55,8 @@ class Footage:
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 1 <= rate <= _LARGEST_RATE else _USUAL_RATE
         self._follower = follower
+        # Seconds from picture to picture, as they come: a camera may be slower than it says.
+        self._period = 1 / self.rate
         self.num_faceless = self.num_left_out = 0
         self._newest: _Picture | None = _Picture(first, time.perf_counter(), time.perf_counter())
         self._changed = threading.Condition()
@@ -80,7 +82,7 @@ class Footage:
         self._capture.release()
 
     def _take(self, say: Callable[[str], None]) -> None:
-        due, failures = time.perf_counter(), 0
+        due, failures, last = time.perf_counter(), 0, None
         while not self._is_over.is_set():
             if self._is_file:
                 due = max(due + 1 / self.rate, time.perf_counter() - 1)
@@ -104,7 +106,8 @@ class Footage:
             picture = _Picture(pixels, asked if self._is_file else received, received)
             with self._changed:
                 self.num_left_out += self._newest is not None
-                self._newest = picture
+                self._period = min(received - last, 1.0) if last is not None else self._period
+                self._newest, last = picture, received
                 self._changed.notify_all()
 
     def _follow(self, submit: Callable[[LiveFrame], None]) -> None:
@@ -121,7 +124,11 @@ class Footage:
         self._follower.close()
 
     def _next(self) -> _Picture | None:
+        """The next picture to look at: the newest, or the one after it where that is nearer."""
         with self._changed:
+            if self._newest is not None and time.perf_counter() - self._newest.captured > self._period / 2:
+                self._newest = None
+                self.num_left_out += 1
             self._changed.wait_for(lambda: self._newest is not None or self._is_over.is_set())
             picture, self._newest = self._newest, None
             return None if self._is_over.is_set() else picture
