@@ -43,7 +43,11 @@ class ScoringParams:
         shown="comparison/ in the first run, output/comparison without a run",
     )
     page_megabytes: float = option(
-        20.0, "largest size of the page of a comparison; fewer frames fit into less", unit="MB", low=1, high=500
+        20.0,
+        "largest size of a comparison's page; fewer frames fit into less",
+        unit="MB",
+        low=1,
+        high=500,
     )
     white_background: bool = option(
         False, "without a run: the truth of --renders is the person on white, not on black", short="w"

@@ -52,7 +52,9 @@ def comparable(params: ScoringParams, sets: Sequence[RenderedSet]) -> dict[str, 
     common = {name: [*found.values()] for name, found in by_name.items() if len(found) == len(methods)}
     if not common:
         has = ", ".join(f"{rendered.run}: {rendered.name}" for rendered in sets)
-        raise UserError(f"-m/--model_path: no set that all methods have; expected one to compare, found {has}")
+        raise UserError(
+            f"-m/--model_path: no set that all methods have; expected one to compare, found {has}"
+        )
     for found in common.values():
         for other in found[1:]:
             _check_alike(found[0], other)
@@ -68,9 +70,10 @@ def labels_of(sets: Sequence[RenderedSet]) -> list[str]:
     return [str(Path(*path[-depth:])) for path in paths]
 
 
-def methods_of(sets: Sequence[RenderedSet], scores: Sequence[SetScores]) -> list[Method]:
+def methods_of(results: Sequence[tuple[RenderedSet, SetScores]]) -> list[Method]:
     """Name scored sets."""
-    return [Method(*each) for each in zip(labels_of(sets), sets, scores, strict=True)]
+    labels = labels_of([rendered for rendered, _ in results])
+    return [Method(label, *result) for label, result in zip(labels, results, strict=True)]
 
 
 def _check_alike(first: RenderedSet, other: RenderedSet) -> None:
@@ -91,4 +94,6 @@ def _check_alike(first: RenderedSet, other: RenderedSet) -> None:
     truths = [rendered.pair(rendered.views[0])[1] for rendered in (first, other)]
     if not truths[0].equal(truths[1]):
         why = "another background, or --only_head"
-        raise UserError(f"{who}: its truth is not that of {first.run}: {why}; expected the same pictures{apart}")
+        raise UserError(
+            f"{who}: its truth is not that of {first.run}: {why}; expected the same pictures{apart}"
+        )

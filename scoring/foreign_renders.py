@@ -130,7 +130,9 @@ def _numbered(folder: Path) -> dict[int, Path]:
     for path in sorted(folder.glob("*.png")):
         match = _LAST_NUMBER.search(path.stem)
         if match is None:
-            raise UserError(f"--renders {path}: no number in its name; expected 00000.png, ... or <img_id>.png")
+            raise UserError(
+                f"--renders {path}: no number in its name; expected 00000.png, ... or <img_id>.png"
+            )
         if (number := int(match[1])) in paths:
             raise UserError(f"--renders {path}: number {number} twice; {paths[number].name} has it too")
         paths[number] = path
