@@ -1,13 +1,14 @@
 """Score what render.py wrote.
 
-    python metrics.py -m output/id1 [output/id2 ...]            scores; beside each other where there are several
-    python metrics.py -m output/id1 --renders other/pngs        pictures of any other method, scored in the same way
+    python metrics.py -m output/id1 [output/id2 ...]            scores; several runs are compared
+    python metrics.py -m output/id1 --renders other/pngs        pictures of any other method, scored alike
     python metrics.py -s data/id1 --renders one/pngs two/pngs   without a run
 
 PSNR, SSIM and L1 of the whole picture, the head, the mouth and the eyes; sharpness, flicker and background
 error; LPIPS where its weights are given. Scores lie in output/id1/{test,val}/ours_N/metrics.json and
-output/id1/{results,per_view}.json; strips.png and details.png beside the pictures are to look at. A comparison (tables,
-curves, frames to look at, a page that flips between methods) lies in output/id1/comparison/test or --out.
+output/id1/{results,per_view}.json; strips.png and details.png beside the pictures are to look at.
+A comparison (tables, curves, frames to look at, a page that flips between methods) lies in
+output/id1/comparison/test, or where --out says.
 """
 
 import sys
@@ -55,9 +56,8 @@ def main(argv: list[str] | None = None) -> None:
     for name in compared:
         methods = methods_of([result for result in results if result[0].name == name])
         folder = params.comparison_folder / name
-        print(
-            f"\n{write_comparison(folder, methods, params)}\n\n{folder / 'index.html'}: flip between methods"
-        )
+        print(f"\n{write_comparison(folder, methods, params)}")
+        print(f"\n{folder / 'index.html'}: flips between methods; tables and pictures lie beside it")
 
 
 def load_lpips(params: ScoringParams, device):

@@ -40,8 +40,8 @@ class Method(NamedTuple):
 def comparable(params: ScoringParams, sets: Sequence[RenderedSet]) -> dict[str, list[RenderedSet]]:
     """The sets to compare, by name; none where nobody asked for it.
 
-    A run alone is compared with its truth where --out is given. Raises UserError where two methods have no set
-    in common, or do not show the same frames in the same size on the same truth.
+    A run alone is compared with its truth where --out is given. Raises UserError where methods have no set in
+    common, or do not show the same frames in the same size on the same truth.
     """
     methods = list(dict.fromkeys(rendered.run for rendered in sets))
     if len(methods) < 2 and params.out is None:

@@ -1,7 +1,7 @@
-"""Pictures that any other method drew of frames of a clip: a folder of PNGs, scored as those of render.py are.
+"""Pictures that any other method drew of frames of a clip: a folder of PNGs, scored as those of render.py.
 
-Names count by their last number (`00003.png`, `frame_12.png`): either all are the numbers of the set's pictures
-(0, 1, 2, ...), or all are its frames' img_id. The truth is that of the first run, or made of the clip.
+Names count by their last number (`00003.png`, `frame_12.png`): either all are the numbers of the set's
+pictures (0, 1, 2, ...), or all are its frames' img_id. The truth is the first run's, or made of the clip.
 """
 
 import re
