@@ -15,7 +15,7 @@ from tests.scoring.runs import noisy, write_run
 from tests.synthetic import write_clip
 
 # Grey levels, of JPEG at quality 92.
-JPEG_ERROR = 6
+JPEG_ERROR = 4
 PIXELS = """() => document.getElementById('picture').toDataURL('image/png').split(',')[1]"""
 
 
