@@ -81,9 +81,7 @@ def refuse_sizes(params: ExportParams) -> None:
     """Raise UserError for what only baking heeds: this avatar is baked. A page can still be too large."""
     for name in ("max_yaw", *(["max_megabytes"] if params.kind == "lam" else [])):
         if getattr(params, name) is not None:
-            raise UserError(
-                f"--{name}: {params.model_path} is a light form already; expected the full avatar"
-            )
+            raise UserError(f"--{name}: {params.model_path} is a light form already; name the full avatar")
 
 
 def default_path(params: ExportParams, iteration: int) -> Path:
