@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from diff_gaussian_rasterization import Splats
 from gaussian_renderer import render
 from rendering.export import half_turn
+from rendering.formats.lam import PLACE, SCALE
 from scene import load_avatar
 from scene.avatar import Avatar
 from scene.cameras import swing_path
@@ -105,10 +106,10 @@ def read_lam(path: Path, given: dict[str, float]) -> Splats:
         stored = load_ply(copy)
     means = torch.from_numpy(vertices[json.load(io.BytesIO(files["vertex_order.json"]))]).float()
     return Splats(
-        means=means + stored.means,
+        means=(means + stored.means - torch.tensor(PLACE)) / SCALE,
         sh=stored.sh_dc[:, None],
         opacities=stored.opacity_logits.sigmoid(),
-        scales=stored.log_scales.exp(),
+        scales=stored.log_scales.exp() / SCALE,
         rotations=stored.rotations,
     )
 

@@ -99,12 +99,20 @@ def test_lam_moves_a_vertex_as_the_head_moves_its_splat(avatar, splats):
     target = array(primitive["targets"][names.index("jawOpen")]["POSITION"])
     moved = still_splats(avatar, avatar.expression(jawOpen=1.0)).means
     assert np.abs(target).max() > 1e-3
-    np.testing.assert_allclose(array(primitive["attributes"]["POSITION"]) + target, moved, atol=1e-5)
+    # In metres, where the head of a standing person is.
+    vertices = array(primitive["attributes"]["POSITION"]) + target
+    np.testing.assert_allclose((vertices - [0, 1.65, 0]) / 0.42, moved, atol=1e-5)
     rows = PlyData.read(io.BytesIO(archive.read("me/offset.ply")))["vertex"]
     assert len(rows.data) == 100 and not rows["x"].any()
+    sizes = np.stack([rows[f"scale_{axis}"] for axis in range(3)], axis=1)
+    np.testing.assert_allclose(np.exp(sizes) / 0.42, splats.scales, rtol=1e-5)
     assert json.loads(archive.read("me/vertex_order.json")) == list(range(100))
+    # What the player finds by name or place: the folder's entry, the root joint, clips in its order.
+    assert archive.getinfo("me/").is_dir()
+    assert document["nodes"][document["skins"][0]["skeleton"]]["name"] == "hip"
     clips = glb_of(archive.read("me/animation.glb"))[0]["animations"]
-    assert [clip["name"] for clip in clips] == ["idle", "hello", "speak", "think"]
+    names = [clip["name"].rstrip("0123456789") for clip in clips]
+    assert names == ["hello"] * 2 + ["idle"] + ["speak"] * 6 + ["think"] * 3
 
 
 @pytest.mark.parametrize("kind", ["ply", "spz", "gltf", "lam"])
