@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from diff_gaussian_rasterization import Splats
 from gaussian_renderer import render
 from rendering.export import half_turn
-from rendering.formats.lam import PLACE, SCALE
+from rendering.formats.lam import PLACE, SCALE, SH_DEGREE_0
 from scene import load_avatar
 from scene.avatar import Avatar
 from scene.cameras import swing_path
@@ -107,7 +107,7 @@ def read_lam(path: Path, given: dict[str, float]) -> Splats:
     means = torch.from_numpy(vertices[json.load(io.BytesIO(files["vertex_order.json"]))]).float()
     return Splats(
         means=(means + stored.means - torch.tensor(PLACE)) / SCALE,
-        sh=stored.sh_dc[:, None],
+        sh=(stored.sh_dc[:, None] - 0.5) / SH_DEGREE_0,
         opacities=stored.opacity_logits.sigmoid(),
         scales=stored.log_scales.exp() / SCALE,
         rotations=stored.rotations,

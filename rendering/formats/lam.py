@@ -39,6 +39,7 @@ CLIPS = (("hello", 2), ("idle", 1), ("speak", 6), ("think", 3))
 # (between the ears) comes to lie.
 SCALE, PLACE = 0.42, (0.0, 1.65, 0.0)
 FLOATS_OF_MATRIX = 16
+SH_DEGREE_0 = 0.28209479177387814
 
 
 def lam_zip(avatar: Avatar, name: str) -> bytes:
@@ -158,7 +159,8 @@ def _offsets(splats: Splats, colors: Tensor) -> bytes:
         save_ply(
             path,
             means=torch.zeros_like(splats.means),
-            sh_dc=colors,
+            # The player takes these as the colour itself.
+            sh_dc=0.5 + SH_DEGREE_0 * colors,
             sh_rest=splats.sh[:, 1:1],
             opacity_logits=torch.logit(splats.opacities, eps=1e-6),
             log_scales=splats.scales.log(),
