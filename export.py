@@ -53,17 +53,18 @@ def main(argv: list[str] | None = None) -> None:
         print(write_still(params, avatar, path))
         return
     if params.kind != "light" and isinstance(avatar.head, LightHead):
+        refuse_sizes(params)
         print(written(params, avatar, path))
         return
     check_bakeable(avatar)
     max_bytes = room_for_avatar(params.max_bytes) if params.kind == "web" else params.max_bytes
     fitted, odd = fitted_frames(avatar.motion), avatar.motion[1::2]
     others = odd[evenly_spread(len(odd), MOST_SCORED)] if len(odd) else fitted
-    baked = bake(avatar, fitted, max_bytes, params.max_yaw, params.quiet)
+    baked = bake(avatar, fitted, max_bytes, params.shown_yaw, params.quiet)
     file = written(params, replace(avatar, head=baked.head), path)
     print(
         f"{file}, {len(baked.head):,} splats ({baked.num_hidden:,} "
-        f"never show within {params.max_yaw:g} degrees), {baked.num_components} components, "
+        f"never show within {params.shown_yaw:g} degrees), {baked.num_components} components, "
         f"{baked.step:.3f} pixels a step"
     )
     scores = agreement(avatar, baked.head, others, params.quiet)
@@ -74,6 +75,13 @@ def main(argv: list[str] | None = None) -> None:
         f"{scores.alone.mean():.2f} dB with one coefficient at 1 (least {scores.alone.min():.2f})"
     )
     print(loss_in_words(held_out_truth(params, avatar, baked.head), float(scores.front.mean())))
+
+
+def refuse_sizes(params: ExportParams) -> None:
+    """Raise UserError for what only baking heeds: this avatar is baked. A page can still be too large."""
+    for name in ("max_yaw", *(["max_megabytes"] if params.kind == "lam" else [])):
+        if getattr(params, name) is not None:
+            raise UserError(f"--{name}: {params.model_path} is a light form already; name the full avatar")
 
 
 def default_path(params: ExportParams, iteration: int) -> Path:

@@ -23,6 +23,7 @@ SUFFIXES = {
 }
 # Formats that hold splats at rest: one expression.
 STILL_FORMATS = ("ply", "spz", "gltf")
+USUAL_YAW = 50.0
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,20 @@ class ExportParams:
     )
     max_megabytes: float | None = option(
         None,
-        "largest size of the light form or the page",
+        "largest size of the light form, also of the one a LAM zip is made of, or of the page",
         unit="MB",
         low=0.1,
         high=100,
         shown="3, with --web 4",
     )
-    max_yaw: float = option(
-        50.0,
-        "splats that never show within this turn to either side are left out",
+    max_yaw: float | None = option(
+        None,
+        "of the light form, the page and the LAM zip: splats that never show within this turn to either side "
+        "are left out",
         unit="degrees",
         low=0,
         high=180,
+        shown="50",
     )
     device: str = device_option()
     quiet: bool = option(False, "print errors and the final result only")
@@ -80,6 +83,11 @@ class ExportParams:
     def kind(self) -> str:
         """The format, whichever way it was said."""
         return "web" if self.web else self.format
+
+    @property
+    def shown_yaw(self) -> float:
+        """Degrees to either side within which the avatar is looked at."""
+        return USUAL_YAW if self.max_yaw is None else self.max_yaw
 
     @property
     def max_bytes(self) -> int:
@@ -119,6 +127,10 @@ def _check_format(params: ExportParams) -> None:
         raise UserError(f"--web: is short for --format web; expected no --format {params.format} beside it")
     if params.expression is not None and params.kind not in STILL_FORMATS:
         raise UserError(f"--expression: expected --format {', '.join(STILL_FORMATS)}, found {params.kind}")
+    for name in ("max_megabytes", "max_yaw"):
+        if getattr(params, name) is not None and params.kind in STILL_FORMATS:
+            whole = f"--format {params.kind} writes all splats of the avatar as they are"
+            raise UserError(f"--{name}: is of the light form, the page and the LAM zip; {whole}")
     if params.frames and params.kind != "ply":
         raise UserError(f"--frames: expected --format ply, found {params.kind}")
     if params.frames and params.expression is not None:

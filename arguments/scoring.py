@@ -9,8 +9,10 @@ from arguments.command_line import build_parser, parse_flags
 from arguments.params import device_option, option
 from arguments.validation import check_ranges
 from utils.errors import UserError
+from utils.files import why_not_writable
 
 METRICS_USAGE = "python metrics.py -m output/id1 [output/id2 ...]"
+COMPARISON_FOLDER = "comparison"
 SETS = ("train", "val", "test", "val_tracked", "test_tracked")
 
 
@@ -30,6 +32,26 @@ class ScoringParams:
     source_path: Path | None = option(
         None, "folder of the clip, with its mattes and cameras", short="s", shown="as in training"
     )
+    renders: tuple[Path, ...] = option(
+        (),
+        "folders of PNGs of the same frames by any other method, named by number or img_id, to score alike",
+    )
+    out: Path | None = option(
+        None,
+        "folder of a comparison; made for two methods and more, and for one where this is given",
+        short="o",
+        shown="comparison/ in the first run, output/comparison without a run",
+    )
+    page_megabytes: float = option(
+        20.0,
+        "largest size of a comparison's page; fewer frames fit into less",
+        unit="MB",
+        low=1,
+        high=500,
+    )
+    white_background: bool = option(
+        False, "without a run: the truth of --renders is the person on white, not on black", short="w"
+    )
     mouth_box: tuple[float, ...] = option(
         (-0.1, 0.1, -0.2, -0.075, 0.27), "the mouth: x from, to, y from, to, z", unit="head units"
     )
@@ -43,6 +65,13 @@ class ScoringParams:
     device: str = device_option()
     quiet: bool = option(False, "print errors and the table only")
 
+    @property
+    def comparison_folder(self) -> Path:
+        """Where a comparison goes."""
+        if self.out is not None:
+            return self.out
+        return (self.model_path[0] if self.model_path else Path("output")) / COMPARISON_FOLDER
+
 
 SCORING_GROUPS = {"scores": ScoringParams}
 
@@ -52,8 +81,15 @@ def parse_metrics_args(argv: list[str] | None = None) -> ScoringParams:
     parser = build_parser("metrics.py", METRICS_USAGE, "Score rendered avatars.", SCORING_GROUPS)
     params = ScoringParams(**parse_flags(parser, argv, SCORING_GROUPS))
     check_ranges(params)
-    if not params.model_path:
-        raise UserError("-m/--model_path: missing; folders of training runs, for example -m output/id1")
+    if not params.model_path and not (params.renders and params.source_path):
+        other_way = "; or the clip's, -s/--source_path data/id1" if params.renders else ""
+        raise UserError(
+            f"-m/--model_path: missing; folders of training runs, for example -m output/id1{other_way}"
+        )
+    if params.white_background and params.model_path:
+        raise UserError("--white_background: is as the run of -m/--model_path has it; expected with -s only")
+    if params.out is not None and (reason := why_not_writable(params.out)):
+        raise UserError(f"-o/--out {params.out}: {reason}")
     for name in params.set:
         if name not in SETS:
             raise UserError(f"--set {name}: expected one of {', '.join(SETS)}")

@@ -23,8 +23,9 @@ from arguments.command_line import Parser
 from arguments.schedule import RESCALED_OPTIONS, option_values
 from benchmarks.result_runs import Run, execute, is_complete
 from benchmarks.result_table import summary, write_results
-from benchmarks.turned import EDGES, as_text, by_yaw, score_run
+from benchmarks.turned import as_text, by_yaw, score_run
 from scene.dataset_readers import read_transforms
+from scoring.grouping import YAW_EDGES
 from utils.errors import UserError, exit_on_user_error
 from utils.files import write_text
 from utils.json_files import read_json
@@ -155,7 +156,7 @@ def write_by_yaw(folder: Path, runs: list[Run]) -> str:
     texts = []
     for run in runs:
         rows = score_run(run.folder, read_transforms(run.source))
-        texts.append(f"{run}\n\n{as_text(by_yaw(rows, EDGES))}\n")
+        texts.append(f"{run}\n\n{as_text(by_yaw(rows, YAW_EDGES))}\n")
     text = "\n".join(texts)
     write_text(folder / "turned.md", text)
     return text

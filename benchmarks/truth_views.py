@@ -21,12 +21,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.turned import EDGES, as_text, by_yaw, score_view, yaw_of
+from benchmarks.turned import as_text, by_yaw, score_view
 from gaussian_renderer import render
 from preparation.geometry.rigid import mean_rotation
 from scene import Drive, load_avatar
 from scene.cameras import Camera
 from scene.dataset_readers import Clip, FrameRecord, read_transforms
+from scoring.grouping import YAW_EDGES, yaw_of
 from utils.errors import exit_on_user_error
 from utils.json_files import read_json
 from utils.metrics import score
@@ -106,7 +107,7 @@ def main() -> None:
             scores = score_view(*pictures, matte, ssim)
             rows.append({"image_id": view.image_id, "yaw": yaw_of(view.camera_to_world), **scores})
             progress.update()
-    print(as_text(by_yaw(rows, EDGES)))
+    print(as_text(by_yaw(rows, YAW_EDGES)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from arguments import stored_config
 from scene.dataset_readers import Clip, read_transforms
+from scoring.grouping import YAW_EDGES, yaw_of
 from utils.checkpoint import list_iterations
 from utils.errors import UserError, exit_on_user_error
 from utils.masks import scaled_radius
@@ -30,7 +31,6 @@ from utils.masks import scaled_radius
 # Pixels at a width of 512.
 MARGIN, EROSION = 5, 4
 SCORES = ("psnr", "ssim", "inside", "outside", "sharpness")
-EDGES = (0, 5, 15, 25, 38, 90)
 
 
 def score_view(render: np.ndarray, truth: np.ndarray, matte: np.ndarray, ssim: float) -> dict[str, float]:
@@ -58,11 +58,6 @@ def by_yaw(rows: Sequence[dict[str, float]], edges: Sequence[float]) -> list[dic
             means = {name: float(np.mean([row[name] for row in chosen])) for name in SCORES}
             table.append({"from": low, "to": high, "frames": len(chosen), **means})
     return table
-
-
-def yaw_of(camera_to_world: np.ndarray) -> float:
-    """Degrees that a camera is turned about the head's y axis."""
-    return float(np.degrees(np.arctan2(camera_to_world[0, 2], camera_to_world[2, 2])))
 
 
 def score_run(run: Path, clip: Clip) -> list[dict[str, float]]:
@@ -101,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run, rendered by render.py on white")
     parser.add_argument("--source", type=Path, help="the data set (default: the run's)")
-    parser.add_argument("--edges", type=float, nargs="+", default=EDGES, help="of |yaw|, degrees")
+    parser.add_argument("--edges", type=float, nargs="+", default=YAW_EDGES, help="of |yaw|, degrees")
     options = parser.parse_args()
     config = stored_config(options.run)
     source = options.source or (config.model.source_path if config else None)

@@ -51,6 +51,11 @@ class RenderedSet:
     def folder(self) -> Path:
         return self.run / self.name / f"ours_{self.iteration}"
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether render.py drew it, so that its scores belong beside it."""
+        return True
+
     def pair(self, view: ScoredView) -> tuple[Tensor, Tensor]:
         """Decode render and truth, each [3, H, W] in [0, 1]."""
         image, truth = (from_uint8(read_png(path)) for path in _paths(self.folder, view.index))

@@ -52,11 +52,17 @@ def table(results: list[tuple[RenderedSet, SetScores]]) -> list[list[str]]:
     headings = [heading for heading, *_ in (*_PAIRS, *numbers)]
     rows = [["run", "set", "iteration", "frames", *headings]]
     for (rendered, scores), mean in zip(results, means, strict=True):
-        row = [str(rendered.run), rendered.name, str(rendered.iteration), str(len(scores.views))]
+        iteration = str(rendered.iteration) if rendered.is_ours else "-"
+        row = [str(rendered.run), rendered.name, iteration, str(len(scores.views))]
         for _, prefix in _PAIRS:
-            row.append(f"{_cell(mean, prefix + 'psnr', 2)} / {_cell(mean, prefix + 'ssim', 4)}")
+            row.append(pair_cell(mean, prefix))
         rows.append(row + [_cell(mean, *number[1:]) for number in numbers])
     return rows
+
+
+def pair_cell(mean: dict[str, float], prefix: str = "") -> str:
+    """PSNR in dB / SSIM."""
+    return f"{_cell(mean, prefix + 'psnr', 2)} / {_cell(mean, prefix + 'ssim', 4)}"
 
 
 def _cell(mean: dict[str, float], name: str, decimals: int, factor: float = 1) -> str:

@@ -29,11 +29,17 @@ from utils.spherical_harmonics import degree_of, sh_bases
 
 # ARKit's 52 without the tongue, as the published file has them.
 MORPH_NAMES = tuple(name for name in ARKIT_NAMES if name != "tongueOut")
-# Name and parent of each joint. All rest at the origin; the head holds all splats.
-JOINTS = (("root", None), ("neck", 0), ("head", 1), ("jaw", 2), ("leftEye", 2), ("rightEye", 2))
+# Name and parent of each joint, the root by the name that the player looks for. All rest at the origin; the
+# head holds all splats.
+JOINTS = (("hip", None), ("neck", 0), ("head", 1), ("jaw", 2), ("leftEye", 2), ("rightEye", 2))
 HEAD_JOINT = 2
-CLIPS = ("idle", "hello", "speak", "think")
+# The player tells clips by their place: so many of each, in this order.
+CLIPS = (("hello", 2), ("idle", 1), ("speak", 6), ("think", 3))
+# The player's camera looks at the head of a standing person: metres in a unit of ours, and where our origin
+# (between the ears) comes to lie.
+SCALE, PLACE = 0.42, (0.0, 1.65, 0.0)
 FLOATS_OF_MATRIX = 16
+SH_DEGREE_0 = 0.28209479177387814
 
 
 def lam_zip(avatar: Avatar, name: str) -> bytes:
@@ -41,16 +47,20 @@ def lam_zip(avatar: Avatar, name: str) -> bytes:
     if avatar.expression_names is None or not are_arkit(avatar.expression_names):
         raise UserError("--format lam: the avatar's coefficients are not ARKit's; expected jawOpen, ...")
     splats = avatar.head(avatar.camera, Drive(avatar.neutral_expression))
+    vertices = SCALE * splats.means + splats.means.new_tensor(PLACE)
     files = {
-        "skin.glb": _skin(splats.means, morph_targets(avatar, splats.means)),
-        "offset.ply": _offsets(splats, front_colors(splats, avatar.camera.center)),
+        "skin.glb": _skin(vertices, SCALE * morph_targets(avatar, splats.means)),
+        "offset.ply": _offsets(
+            splats._replace(scales=SCALE * splats.scales), front_colors(splats, avatar.camera.center)
+        ),
         "vertex_order.json": json.dumps(list(range(len(splats.means)))).encode(),
         "animation.glb": _animation(),
     }
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file, data in files.items():
-            # A fixed time: the same avatar gives the same file.
+        # The player finds the folder's name by an entry for it. A fixed time: the same avatar gives the same
+        # file.
+        for file, data in {"": b"", **files}.items():
             entry = zipfile.ZipInfo(f"{name}/{file}", (1980, 1, 1, 0, 0, 0))
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
     return content.getvalue()
@@ -128,7 +138,9 @@ def _animation() -> bytes:
             "scene": 0,
             "scenes": [{"nodes": [0]}],
             "nodes": _joint_nodes(),
-            "animations": [{"name": name, **clip} for name in CLIPS],
+            "animations": [
+                {"name": f"{name}{place}", **clip} for name, count in CLIPS for place in range(count)
+            ],
         }
     )
 
@@ -147,7 +159,8 @@ def _offsets(splats: Splats, colors: Tensor) -> bytes:
         save_ply(
             path,
             means=torch.zeros_like(splats.means),
-            sh_dc=colors,
+            # The player takes these as the colour itself.
+            sh_dc=0.5 + SH_DEGREE_0 * colors,
             sh_rest=splats.sh[:, 1:1],
             opacity_logits=torch.logit(splats.opacities, eps=1e-6),
             log_scales=splats.scales.log(),

@@ -16,7 +16,7 @@ from rendering.formats.gltf import gltf_bytes
 from rendering.formats.lam import lam_zip
 from rendering.formats.spz import spz_bytes
 from rendering.formats.still import still_splats
-from scene.avatar import save_avatar
+from scene.avatar import load_avatar, save_avatar
 from tests.web.light_avatars import make_light_avatar
 
 
@@ -99,12 +99,20 @@ def test_lam_moves_a_vertex_as_the_head_moves_its_splat(avatar, splats):
     target = array(primitive["targets"][names.index("jawOpen")]["POSITION"])
     moved = still_splats(avatar, avatar.expression(jawOpen=1.0)).means
     assert np.abs(target).max() > 1e-3
-    np.testing.assert_allclose(array(primitive["attributes"]["POSITION"]) + target, moved, atol=1e-5)
+    # In metres, where the head of a standing person is.
+    vertices = array(primitive["attributes"]["POSITION"]) + target
+    np.testing.assert_allclose((vertices - [0, 1.65, 0]) / 0.42, moved, atol=1e-5)
     rows = PlyData.read(io.BytesIO(archive.read("me/offset.ply")))["vertex"]
     assert len(rows.data) == 100 and not rows["x"].any()
+    sizes = np.stack([rows[f"scale_{axis}"] for axis in range(3)], axis=1)
+    np.testing.assert_allclose(np.exp(sizes) / 0.42, splats.scales, rtol=1e-5)
     assert json.loads(archive.read("me/vertex_order.json")) == list(range(100))
+    # What the player finds by name or place: the folder's entry, the root joint, clips in its order.
+    assert archive.getinfo("me/").is_dir()
+    assert document["nodes"][document["skins"][0]["skeleton"]]["name"] == "hip"
     clips = glb_of(archive.read("me/animation.glb"))[0]["animations"]
-    assert [clip["name"] for clip in clips] == ["idle", "hello", "speak", "think"]
+    names = [clip["name"].rstrip("0123456789") for clip in clips]
+    assert names == ["hello"] * 2 + ["idle"] + ["speak"] * 6 + ["think"] * 3
 
 
 @pytest.mark.parametrize("kind", ["ply", "spz", "gltf", "lam"])
@@ -123,6 +131,37 @@ def test_a_ply_has_y_down(avatar, splats, tmp_path):
     np.testing.assert_allclose(places, splats.means, atol=0.02)
 
 
+def places_of(path):
+    rows = PlyData.read(path)["vertex"]
+    return np.stack([rows[axis] for axis in "xyz"], axis=1) * [1, -1, -1]
+
+
+def test_expressions_are_clipped_as_render_py_clips_them(avatar, tmp_path, capsys):
+    save_avatar(avatar, tmp_path / "me.safetensors")
+    places = {}
+    for text in ("jawOpen=3,eyeBlinkLeft=-1", "jawOpen=1,eyeBlinkLeft=0", "jawOpen=0.5,eyeBlinkLeft=0"):
+        flags = ["-m", str(tmp_path / "me.safetensors"), "--format", "ply", "--expression", text]
+        export.main([*flags, "-o", str(tmp_path / "out.ply")])
+        places[text] = places_of(tmp_path / "out.ply")
+    assert capsys.readouterr().err.strip() == "--expression: 2 of 2 coefficients clipped to [0, 1]"
+    beyond, most, half = places.values()
+    np.testing.assert_array_equal(beyond, most)
+    assert np.abs(most - half).max() > 1e-4
+
+
+def test_a_sequence_is_numbered_and_each_file_is_its_frame(avatar, tmp_path, capsys):
+    save_avatar(avatar, tmp_path / "me.safetensors")
+    export.main(["-m", str(tmp_path / "me.safetensors"), "--format", "ply", "--frames", "3", "--quiet"])
+    paths = sorted(tmp_path.glob("*.ply"))
+    assert [path.name for path in paths] == ["me_00000.ply", "me_00001.ply", "me_00002.ply"]
+    assert "me_00000.ply to me_00002.ply: 3 frames" in capsys.readouterr().out
+    stored = load_avatar(tmp_path / "me.safetensors")
+    for path, expression in zip(paths, stored.motion, strict=False):
+        np.testing.assert_allclose(places_of(path), still_splats(stored, expression).means, atol=1e-6)
+    first, second = map(places_of, paths[:2])
+    assert np.abs(first - second).max() > 1e-4
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -131,6 +170,10 @@ def test_a_ply_has_y_down(avatar, splats, tmp_path):
         (["--format", "ply", "--frames", "99999"], "--frames 99999: the avatar brings"),
         (["--format", "spz", "--frames", "2"], "--frames: expected --format ply"),
         (["--format", "lam", "--expression", "jawOpen=1"], "--expression: expected --format ply, spz, gltf"),
+        (["--format", "ply", "--max_megabytes", "1"], "--max_megabytes: is of the light form, the page"),
+        (["--format", "gltf", "--max_yaw", "50"], "--max_yaw: is of the light form, the page"),
+        (["--format", "lam", "--max_yaw", "20"], "is a light form already"),
+        (["--format", "lam", "--max_megabytes", "2"], "is a light form already"),
     ],
 )
 def test_bad_input_is_one_line(avatar, tmp_path, capsys, flags, message):
