@@ -81,7 +81,7 @@ def test_hidden_splats_are_left_out():
     head = linear_head()
     head.gaussians.xyz.data[:7] += torch.tensor([0, 50.0, 0])
     baked = bake(make_avatar(head))
-    assert baked.num_hidden >= 7 and len(baked.head) == 60 - baked.num_hidden
+    assert baked.num_hidden >= 7 and baked.head.num_splats == 60 - baked.num_hidden
 
 
 def test_features_are_zero_at_rest_and_held_within_the_range():
