@@ -3,7 +3,7 @@
     python prepare.py my_video.mp4 data/me              a folder that `train.py -s data/me` takes as it is
     python prepare.py --torso-only data/me              add the torso's motion to a data set that exists
     python prepare.py --track-only data/id1             track the head of a data set that exists anew
-    python prepare.py --from insta DIR data/me          turn someone else's data set into this layout
+    python prepare.py --from insta DIR data/me          turn someone else's data set into this layout (docs/data.md)
     python prepare.py --write_csv data/me               a CSV of its coefficients, as of Live Link Face
 
 Needs `pip install -r requirements-prepare.txt`. The steps are in preparation/pipeline.py.
@@ -58,12 +58,14 @@ def track_head_anew(options: PreparationParams) -> None:
 
 
 def convert_data_set(options: PreparationParams) -> None:
-    from preparation.data_set.foreign import convert
+    from preparation.converters.convert import convert
 
     checks = dict(overwrite=options.overwrite, quiet=options.quiet, check_data=options.check_data)
-    count = convert(options.source_format, options.video, options.out, **checks)
+    converted = convert(options.source_format, options.video, options.out, **checks)
     if not options.quiet:
-        print(f"{options.out}: {count} frames")
+        print(f"{options.out}: {converted.num_frames} frames")
+        for note in converted.notes:
+            print(f"  {note}")
 
 
 def prepare_video(options: PreparationParams) -> None:
