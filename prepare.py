@@ -3,7 +3,7 @@
     python prepare.py my_video.mp4 data/me              a folder that `train.py -s data/me` takes as it is
     python prepare.py --torso-only data/me              add the torso's motion to a data set that exists
     python prepare.py --track-only data/id1             track the head of a data set that exists anew
-    python prepare.py --from insta DIR data/me          turn someone else's data set into this layout (docs/data.md)
+    python prepare.py --from insta DIR data/me          turn someone else's data set into this layout
     python prepare.py --write_csv data/me               a CSV of its coefficients, as of Live Link Face
 
 Needs `pip install -r requirements-prepare.txt`. The steps are in preparation/pipeline.py.

@@ -62,7 +62,7 @@ def _of_folder(root: Path) -> str:
     if (root / "imgs").is_dir() and (root / "alpha").is_dir():
         return f"; FlashAvatar's folders are read by {_command('flashavatar', root)}"
     if next(root.glob("tracked_flame_params_*.npz"), None):
-        return "; tracked by VHAP: export it by its own script, then convert the export by prepare.py --from vhap"
+        return "; tracked by VHAP: export it by VHAP's own script, then prepare.py --from vhap EXPORT OUT"
     is_numbered = re.compile(r"\d+\.(npz|frame)").fullmatch
     if (root / "checkpoint").is_dir() or any(is_numbered(path.name) for path in root.iterdir()):
         return f"; a tracker's files of frames are read by {_command('flame-frames', root)}"

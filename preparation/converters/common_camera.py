@@ -1,7 +1,7 @@
 """One set of intrinsics for pictures of several cameras: each is scaled and shifted, which is exact.
 
-A pinhole's pixel is f x / z + c. With the camera where it is, f and c of another camera mean nothing but a scale
-and a shift of the picture; what comes from beyond its border is black, with a matte of 0.
+A pinhole's pixel is f x / z + c. With the camera where it is, f and c of another camera mean nothing but a
+scale and a shift of the picture; what comes from beyond its border is black, with a matte of 0.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Common(NamedTuple):
     is_warped: bool
 
     def warp(self, frame: ForeignFrame, size: tuple[int, int]) -> np.ndarray | None:  # [2, 3]
-        """From a frame's pixels to those of the common camera, as OpenCV's warpAffine; None if they are one."""
+        """From a frame's pixels to those of the common camera, for warpAffine; None if they are one."""
         if size == self.size and is_same(frame.intrinsics, self.intrinsics):
             return None
         scale = np.diag(self.intrinsics)[:2] / np.diag(frame.intrinsics)[:2]

@@ -143,9 +143,8 @@ def _sizes(clip: ForeignClip, quiet: bool) -> list[tuple[int, int]]:
         size = frame.image.size()
         for other in (frame.matte, frame.parsing):
             if other is not None and (found := other.size()) != size:
-                raise UserError(
-                    f"{other.path}: {found[0]} x {found[1]} pixels; expected {size[0]} x {size[1]} as its picture"
-                )
+                shown = f"{found[0]} x {found[1]} pixels; expected {size[0]} x {size[1]}"
+                raise UserError(f"{other.path}: {shown} as its picture")
         if min(frame.intrinsics[0, 0], frame.intrinsics[1, 1]) <= 0:
             raise UserError(f"{frame.sources[0]}: {frame.image.name}: expected positive focal lengths")
         sizes.append(size)

@@ -1,4 +1,4 @@
-"""Files of others, read without running anything: JSON, .npz without pickles, torch files of arrays, meshes."""
+"""Files of others, read without running anything: JSON, .npz without pickles, torch files, meshes."""
 
 import re
 import zipfile
@@ -42,8 +42,8 @@ def slashed(name: str) -> str:
 
 
 def inside(root: Path, name: object, document: Path) -> Path:
-    """A file that a document names, in its folder or one beside it. Raises UserError where it is not there."""
-    if not isinstance(name, str):
+    """A file that a document names, in its folder or one beside it. Raises UserError where it is missing."""
+    if not isinstance(name, str) or "\0" in name:
         raise UserError(f"{document}: expected the name of a file, found {str(name)[:40]!r}")
     path = root / slashed(name)
     if not path.resolve().is_relative_to(root.resolve().parent):

@@ -1,11 +1,11 @@
 """Trackers that write a file for each frame, with the pictures beside them.
 
 metrical-tracker    <id>.frame, in checkpoint/ or here: a torch file of arrays, flame and opencv {R, t, K}
-flame-head-tracker  <id>.npz: exp, jaw_pose, neck_pose, eye_pose, head_pose, K (of 256 pixels), and cam: yaw, pitch,
-                    roll and place of the camera, camera-to-world with OpenGL axes; img and parsing (labels)
+flame-head-tracker  <id>.npz: exp, jaw_pose, neck_pose, eye_pose, head_pose, K (of 256 pixels), and cam: yaw,
+                    pitch, roll and place of the camera, camera-to-world with OpenGL axes; img, parsing (labels)
 
-Pictures are images/, input/ or imgs/<id>.png or .jpg, or n from 1 as FlashAvatar's; mattes are their alpha, or
-mask/, alpha/, matte/ or fg_masks/ with the same names; those of an .npz without are what its parsing labels.
+Pictures are images/, input/ or imgs/<id>.png or .jpg, or n from 1 as FlashAvatar's; mattes are their alpha,
+or mask/, alpha/, matte/ or fg_masks/ with the same names; those of an .npz without are what its parsing labels.
 """
 
 from pathlib import Path
@@ -120,9 +120,8 @@ def _read_arrays(root: Path, paths: list[Path], quiet: bool) -> ForeignClip:
 def _pictures_of(find: "_Pictures", path: Path, arrays: dict) -> tuple[Picture, Picture | None]:
     file = find.image(number_in(path.name))
     if file is None and "img" not in arrays:
-        raise UserError(
-            f"{path}: no img in it, and its picture is missing; expected {find.expected(number_in(path.name))}"
-        )
+        expected = find.expected(number_in(path.name))
+        raise UserError(f"{path}: no img in it, and its picture is missing; expected {expected}")
     matte = find.matte(file) if file else None
     if matte is None and "parsing" in arrays:
         matte = Picture(path, "parsing", is_labels=True)

@@ -1,8 +1,8 @@
 """The head's motion in the world without FLAME's licensed file.
 
 FLAME takes a point x of the head to G (N (x - n) + n - r) + r + t: neck rotation N about the neck's joint n,
-global rotation G about the root's joint r, translation t. The rotation of the head, G N, is known exactly; where
-the joints are is part of the licensed file. So they come
+global rotation G about the root's joint r, translation t. The rotation of the head, G N, is known exactly;
+where the joints are is part of the licensed file. So they come
 
 - from exported meshes, where there are some: a rigid fit of the vertices that move least otherwise (Kabsch
   1976) gives the whole motion, and nothing else is needed (`poses_of_meshes`);
@@ -33,6 +33,8 @@ _EXPECTED = np.array([0, 0.03, 0, 0, -0.07, -0.02, 0, -0.13, -0.02, 0.1])
 _SPREAD = np.array([0.03, 0.05, 0.03] + 2 * [0.02, 0.05, 0.05] + [0.03])
 # Metres: what an outline is off by hair and matting.
 _OUTLINE_ERROR = 0.003
+# Metres.
+_FARTHEST = 1e4
 # Radians: where nobody turns further, joints don't matter.
 _STILL = 1e-6
 
@@ -99,8 +101,8 @@ def _solved(clip: ForeignClip, motion: FlameMotion, rows: list[int], quiet: bool
     neck, root, error = solve_joints(picked, frames, [outline for _, outline in seen])
     how = f"FLAME's parameters; joints solved by least squares from {len(seen)} mattes"
     note = (
-        f"head poses: {how}, {1000 * error:.1f} mm rms: neck {_millimetres(neck)}, root {_millimetres(root)} mm; "
-        "prepare.py --track-only tracks the head anew"
+        f"head poses: {how}, {1000 * error:.1f} mm rms: neck {_millimetres(neck)}, "
+        f"root {_millimetres(root)} mm; prepare.py --track-only tracks the head anew"
     )
     return (neck, root), how, (note,)
 
@@ -150,6 +152,9 @@ def solve_joints(
             rows.append([*(linear[axis] - slope * linear[2]), -float(axis)])
             values.append(slope * constant[2] - constant[axis])
     rows, values = np.array(rows).reshape(-1, 10), np.array(values)
+    # The writer says what is wrong with numbers that are none.
+    is_sane = (np.abs(rows).max(1, initial=0) < _FARTHEST) & (np.abs(values) < _FARTHEST)
+    rows, values = rows[is_sane], values[is_sane]
     weights, solution = np.ones(len(values)), _EXPECTED
     for _ in range(4):
         lhs = np.concatenate([rows * weights[:, None] / _OUTLINE_ERROR, np.diag(1 / _SPREAD)])

@@ -1,9 +1,10 @@
 """IMavatar's folders, as PointAvatar, SplattingAvatar and MonoGaussianAvatar read them.
 
 <video>/flame_params.json with image/, mask/ and semantic/<n>.png beside it; a folder that holds several such
-videos of one person is read as one clip, by their names. Of each frame world_mat, world-to-camera, 3 x 4, lengths
-4 x metres; expression; pose: rotation vectors of global, neck, jaw and both eyes. intrinsics are shares of the
-picture's side, in old files pixels of 512. A negative first or second entry turns that axis of the camera.
+videos of one person is read as one clip, by their names. Of each frame world_mat, world-to-camera, 3 x 4,
+lengths 4 x metres; expression; pose: rotation vectors of global, neck, jaw and both eyes. intrinsics are
+shares of the picture's side, in old files pixels of 512. A negative first or second entry turns that axis of
+the camera.
 """
 
 import re
@@ -57,9 +58,10 @@ def _documents(root: Path) -> list[Path]:
 
 
 def _number(path: Path, entry: dict) -> int:
-    digits = re.findall(r"\d+", str(entry.get("file_path")))
+    name = entry.get("file_path")
+    digits = re.findall(r"\d+", name) if isinstance(name, str) and "\0" not in name else []
     if not digits:
-        raise UserError(f"{path}: file_path: expected a name with a number, found {entry.get('file_path')!r}")
+        raise UserError(f"{path}: file_path: expected a name with a number, found {name!r}")
     return int(digits[-1])
 
 

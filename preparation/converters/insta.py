@@ -1,7 +1,7 @@
 """INSTA's folder: transforms.json, or the files of its split, and what they name.
 
-Camera-to-world with OpenCV axes, metres; the head is still. images/<id>.png with alpha, flame/exp/<id>.txt, and
-where every frame has them flame/{jaw,eyes,eyelids}/<id>.txt; seg_mask/<id>.png.
+Camera-to-world with OpenCV axes, metres; the head is still. images/<id>.png with alpha, flame/exp/<id>.txt,
+and where every frame has them flame/{jaw,eyes,eyelids}/<id>.txt; seg_mask/<id>.png.
 """
 
 import json

@@ -1,8 +1,9 @@
 """NeRFBlendShape's folders and those of talking-head NeRFs with expressions, whose layout ours is.
 
-transforms.json, or transforms_train, _val and _test.json: camera-to-world with OpenGL axes, head units; of each
-frame img_id, exp_ori (or exp), transform_matrix; fx fy, fl_x fl_y or focal_len, cx, cy. ori_imgs/<id>.jpg (or
-images/), mask/<id + 1>.png, mask/<id>.png or image_mask/mask_<id>.png, parsing/<id>.png.
+transforms.json, or transforms_train, _val and _test.json: camera-to-world with OpenGL axes, head units; of
+each frame img_id, exp_ori (or exp), transform_matrix; fx fy, fl_x fl_y or focal_len, cx, cy.
+ori_imgs/<id>.jpg (or images/), mask/<id + 1>.png, mask/<id>.png or image_mask/mask_<id>.png,
+parsing/<id>.png.
 """
 
 from collections.abc import Callable

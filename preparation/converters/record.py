@@ -141,8 +141,8 @@ def rigid_inverse(matrix: np.ndarray) -> np.ndarray:  # [4, 4]
         return np.full((4, 4), np.nan)
 
 
-# Labels of face-parsing networks trained on CelebAMask-HQ: 1 to 13 are skin to lips, with brows, eyes, glasses,
-# ears, earrings and nose; 14 to 16 neck, necklace and clothes; 17 and 18 hair and hat.
+# Labels of face-parsing networks trained on CelebAMask-HQ: 1 to 13 are skin to lips, with brows, eyes,
+# glasses, ears, earrings and nose; 14 to 16 neck, necklace and clothes; 17 and 18 hair and hat.
 _HEAD_LABELS = np.isin(np.arange(256), [*range(1, 14), 17, 18])
 
 

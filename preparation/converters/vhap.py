@@ -1,11 +1,12 @@
 """VHAP's export, which is GaussianAvatars' data set as well: any number of synchronised cameras.
 
 transforms.json, or transforms_train, _val and _test.json, whose paths may lead to folders beside this one:
-camera-to-world with OpenGL axes, metres; of each frame timestep_index, camera_index, fl_x fl_y cx cy, file_path,
-fg_mask_path, and flame_param_path (.npz: expr, jaw_pose, eyes_pose, neck_pose, rotation, translation), or
-exp_path and mesh_path.
+camera-to-world with OpenGL axes, metres; of each frame timestep_index, camera_index, fl_x fl_y cx cy,
+file_path, fg_mask_path, and flame_param_path (.npz: expr, jaw_pose, eyes_pose, neck_pose, rotation,
+translation), or exp_path and mesh_path.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from preparation.converters.record import (
 from utils.errors import UserError
 from utils.progress import track
 
+# Rotation vectors and metres.
+_RIGID = ("rotation", "neck_pose", "translation")
 SPLITS = ("train", "val", "test")
 # What becomes of FLAME's arrays: names in ours, and their lengths where they are fixed.
 _COEFFICIENTS = {
@@ -75,9 +78,6 @@ def read_vhap(root: Path, quiet: bool = True) -> ForeignClip:
     return with_flame_motion(clip, motion, rows, quiet)
 
 
-_RIGID = ("rotation", "neck_pose", "translation")
-
-
 def _entries(root: Path) -> list[_Entry]:
     """The pictures of transforms.json, or of the split's files, each once."""
     paths = [root / "transforms.json"]
@@ -103,7 +103,7 @@ def _entries(root: Path) -> list[_Entry]:
     if not entries:
         raise UserError(f"{paths[0]}: frames: empty")
     entries.sort(key=lambda entry: entry.place)
-    for one, other in zip(entries, entries[1:], strict=False):
+    for one, other in pairwise(entries):
         if one.place == other.place:
             name = one.frame["file_path"]
             raise UserError(f"{one.document}: frame {name} is there more than once; expected once")
