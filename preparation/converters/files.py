@@ -129,7 +129,7 @@ def _refuse_bomb(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as packed:
             size = sum(member.file_size for member in packed.infolist())
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         # Of an older kind, which nothing unpacks; what is wrong is said by who reads it.
         return
     if size > _LARGEST_UNPACKED:

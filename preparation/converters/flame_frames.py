@@ -1,11 +1,11 @@
 """Trackers that write a file for each frame, with the pictures beside them.
 
 metrical-tracker    <id>.frame, in checkpoint/ or here: a torch file of arrays, flame and opencv {R, t, K}
-flame-head-tracker  <id>.npz: exp, jaw_pose, neck_pose, eye_pose, head_pose, K (of 256 pixels), and cam: yaw,
-                    pitch, roll and place of the camera, camera-to-world with OpenGL axes; img, parsing (labels)
+flame-head-tracker  <id>.npz: exp, jaw_pose, neck_pose, eye_pose, head_pose, K (of 256 pixels), img, parsing
+                    (labels) and cam: yaw, pitch, roll and place, camera-to-world with OpenGL axes
 
 Pictures are images/, input/ or imgs/<id>.png or .jpg, or n from 1 as FlashAvatar's; mattes are their alpha,
-or mask/, alpha/, matte/ or fg_masks/ with the same names; those of an .npz without are what its parsing labels.
+or mask/, alpha/, matte/ or fg_masks/ with the same names; an .npz without one has what its parsing labels.
 """
 
 from pathlib import Path

@@ -28,7 +28,8 @@ from utils.so3 import exp_so3
 
 # Vertices, and mattes, that are looked at, at most.
 _MOST_VERTICES, _MOST_MATTES = 1500, 240
-# Anatomy, metres from between the ears, and how far it may be off: the crown's centre, neck, root, radius.
+# Metres from between the ears, and how far it may be off: the crown's centre, neck, root (anatomy), and radius of
+# the crown, where the outline's curvature does not tell it better, to a centimetre.
 _EXPECTED = np.array([0, 0.03, 0, 0, -0.07, -0.02, 0, -0.13, -0.02, 0.1])
 _SPREAD = np.array([0.03, 0.05, 0.03] + 2 * [0.02, 0.05, 0.05] + [0.03])
 # Metres: what an outline is off by hair and matting.
@@ -71,6 +72,8 @@ class Outline(NamedTuple):
 
     middle: float
     top: float
+    # Metres: that of the circle through the top and the sides, at the depth of the head.
+    radius: float
 
 
 def with_flame_motion(clip: ForeignClip, motion: FlameMotion, rows: list[int], quiet: bool) -> ForeignClip:
@@ -112,7 +115,7 @@ def _millimetres(point: np.ndarray) -> str:
 
 
 def outline_of(frame: ForeignFrame, translation: np.ndarray) -> Outline | None:
-    """Look at the upper part of a head in its matte; None where its top is not in the picture."""
+    """Look at the upper part of a head in its matte; None where it is not whole in the picture."""
     if not np.isfinite(frame.world_to_camera).all():
         return None
     share = frame.read_matte() / 255.0  # [H, W]
@@ -127,10 +130,13 @@ def outline_of(frame: ForeignFrame, translation: np.ndarray) -> Outline | None:
     top = row + 1 - share[: row + 1, columns].sum(0).mean()
     band = share[int(row + 0.3 * radius) : int(row + 0.9 * radius) + 1]
     weights = band.sum(1)
-    if not len(band) or weights.min() < 1:
+    if not len(band) or weights.min() < 1 or band[:, [0, -1]].max() >= 0.5:
         return None
     places = np.arange(band.shape[1]) + 0.5
-    return Outline(float(((band @ places) / weights).mean()), float(top))
+    below = np.arange(len(band)) + int(row + 0.3 * radius) + 0.5 - top
+    curvature = np.median(((weights / 2) ** 2 + below**2) / (2 * below))
+    middle = ((band @ places) / weights).mean()
+    return Outline(float(middle), float(top), float(curvature * depth / frame.intrinsics[1, 1]))
 
 
 def solve_joints(
@@ -155,10 +161,14 @@ def solve_joints(
     # The writer says what is wrong with numbers that are none.
     is_sane = (np.abs(rows).max(1, initial=0) < _FARTHEST) & (np.abs(values) < _FARTHEST)
     rows, values = rows[is_sane], values[is_sane]
-    weights, solution = np.ones(len(values)), _EXPECTED
+    expected, spread = _EXPECTED.copy(), _SPREAD.copy()
+    if outlines:
+        expected[-1] = np.clip(np.median([outline.radius for outline in outlines]), 0.07, 0.14)
+        spread[-1] = 0.01
+    weights, solution = np.ones(len(values)), expected
     for _ in range(4):
-        lhs = np.concatenate([rows * weights[:, None] / _OUTLINE_ERROR, np.diag(1 / _SPREAD)])
-        rhs = np.concatenate([values * weights / _OUTLINE_ERROR, _EXPECTED / _SPREAD])
+        lhs = np.concatenate([rows * weights[:, None] / _OUTLINE_ERROR, np.diag(1 / spread)])
+        rhs = np.concatenate([values * weights / _OUTLINE_ERROR, expected / spread])
         solution = np.linalg.lstsq(lhs, rhs, rcond=None)[0]
         errors = np.abs(rows @ solution - values)
         weights = np.sqrt(np.minimum(1, 2 * _OUTLINE_ERROR / np.maximum(errors, 1e-12)))

@@ -1,6 +1,8 @@
-"""FlashAvatar's folder: imgs/<n>.jpg and alpha/<n>.jpg, n from 1, with checkpoint/<n - 1>.frame of the
-metrical tracker beside them, or where its repository has them: metrical-tracker/output/<id>/checkpoint next to
-dataset/<id>. parsing/<n>_neckhead.png becomes the head, neck and all.
+"""FlashAvatar's folder: imgs/<n>.jpg and alpha/<n>.jpg, n from 1.
+
+The metrical tracker's checkpoint/<n - 1>.frame are beside them, or where its repository has them:
+metrical-tracker/output/<id>/checkpoint next to dataset/<id>. parsing/<n>_neckhead.png becomes the head,
+neck and all.
 """
 
 from pathlib import Path

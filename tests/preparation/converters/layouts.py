@@ -1,8 +1,8 @@
 """A known head, seen by known cameras, and folders of it as others write them.
 
-The head is a ball, told in FLAME's frame (metres, y up, z to the front), which turns about a neck's and a root's
-joint as FLAME does. Every writer takes a `Scene` and writes the numbers of its layout; none of it uses the code
-that reads them.
+The head is a ball, told in FLAME's frame (metres, y up, z to the front), which turns about a neck's and a
+root's joint as FLAME does. Every writer takes a `Scene` and writes the numbers of its layout; none of it uses
+the code that reads them.
 """
 
 import json
@@ -45,7 +45,7 @@ class Camera:
         return projected[:, :2] / projected[:, 2:]
 
 
-def camera(degrees: float = 0.0, focal: float = 380.0, size: int = 96, shift: float = 0.0) -> Camera:
+def camera(degrees: float = 0.0, focal: float = 300.0, size: int = 96, shift: float = 0.0) -> Camera:
     """1 m away, turned about y."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag([1.0, -1, -1]) @ Rotation.from_euler("y", -degrees, degrees=True).as_matrix()
@@ -104,7 +104,7 @@ def scene(
 
 
 def draw(view: Camera, pose: np.ndarray, brightness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """RGB picture and matte of the ball, by intersecting rays, 4 x 4 a pixel; pixel (0, 0) is [0, 1] x [0, 1]."""
+    """RGB picture and matte of the ball, by intersecting rays, 4 x 4 a pixel; from (0, 0) on."""
     width, height = view.size
     side = 4
     columns, rows = (np.arange(side * n) / side + 0.5 / side for n in (width, height))
@@ -152,7 +152,8 @@ def flame_arrays(scene: Scene, frame: int) -> dict[str, np.ndarray]:
 def vhap_entry(view: Camera, moment: int, index: int, folder: str = "") -> dict:
     name = f"{moment:05d}_{index:02d}.png"
     return {
-        "timestep_index": moment, "timestep_id": f"{moment:06d}", "camera_index": index, "camera_id": f"cam{index}",
+        "timestep_index": moment, "timestep_id": f"{moment:06d}",
+        "camera_index": index, "camera_id": f"cam{index}",
         "fl_x": view.focal, "fl_y": view.focal + 1, "cx": view.center[0], "cy": view.center[1],
         "w": view.size[0], "h": view.size[1], "transform_matrix": view.opengl.tolist(),
         "file_path": f"{folder}images/{name}", "fg_mask_path": f"{folder}fg_masks/{name}",
@@ -186,7 +187,7 @@ def write_vhap(
 
 
 def mesh_points(scene: Scene | None, moment: int) -> np.ndarray:  # [400, 3]
-    """A skull, rigid; below it a quarter that moves with the expression, and a neck that stays with the root."""
+    """A skull, rigid; below it a quarter that moves with the expression, and a neck that never turns."""
     points = np.random.default_rng(1).uniform(-0.1, 0.1, (400, 3))
     points = points[np.argsort(points[:, 1])]
     if scene is not None:
@@ -248,7 +249,7 @@ def write_frames_of_metrical_tracker(folder: Path, scene: Scene, views: list[Cam
         matrix = view.world_to_camera.astype(np.float32)[None]
         payload = {
             "flame": {key: values[None].astype(np.float32) for key, values in flame.items()},
-            "opencv": {"R": matrix[:, :3, :3], "t": matrix[:, :3, 3], "K": view.intrinsics[None].astype(np.float32)},
+            "opencv": {"R": matrix[:, :3, :3], "t": matrix[:, :3, 3], "K": np.float32(view.intrinsics)[None]},
             "img_size": np.array(view.size), "frame_id": f"{index:05d}", "global_step": index,
         }  # fmt: skip
         torch.save(payload, folder / f"{index:05d}.frame")
@@ -263,8 +264,10 @@ def write_arrays_of_head_tracker(root: Path, scene: Scene, view_of, size: int = 
         yaw, pitch, roll = Rotation.from_matrix(view.opengl[:3, :3]).as_euler("ZYX")[[1, 2, 0]]
         np.savez(
             root / f"{moment:05d}.npz",
-            exp=scene.expression[moment][None], jaw_pose=scene.jaw[moment][None], neck_pose=scene.neck[moment][None],
-            eye_pose=scene.eyes[moment][None], head_pose=scene.glob[moment][None], shape=np.zeros((1, 300)),
+            exp=scene.expression[moment][None], jaw_pose=scene.jaw[moment][None],
+            neck_pose=scene.neck[moment][None], eye_pose=scene.eyes[moment][None],
+            head_pose=scene.glob[moment][None],
+            shape=np.zeros((1, 300)),
             cam=np.array([[yaw, pitch, roll, *view.opengl[:3, 3]]]), fov=20.0,
             K=np.diag([256 / size, 256 / size, 1])[None] @ view.intrinsics,
             img=image[None], parsing=(matte > 127).astype(np.uint8)[None],
