@@ -41,6 +41,8 @@ READERS: dict[str, Callable[[Path, bool], ForeignClip]] = {
     "nerfblendshape": read_nerfblendshape,
     "flame-frames": read_flame_frames,
 }
+# Far beyond any coefficient or length, well within what rounding takes.
+_LARGEST_NUMBER = 1e12
 _PURE_BLUE = (0, 0, 255)
 
 
@@ -125,6 +127,8 @@ def _check_numbers(source: Path, clip: ForeignClip) -> None:
         ):
             if not np.isfinite(values).all():
                 raise UserError(f"{path}: {what}: expected finite numbers, found NaN or infinity")
+            if np.abs(values).max(initial=0) > _LARGEST_NUMBER:
+                raise UserError(f"{path}: {what}: expected numbers up to {_LARGEST_NUMBER:g}")
         if frame.image_id in seen:
             raise UserError(
                 f"{frame.sources[0]}: frame {frame.image.name} is there more than once; expected once"

@@ -82,7 +82,7 @@ def vector(arrays: dict, key: str, path: Path, length: int | None = None) -> np.
         values = np.asarray(arrays[key], np.float64).ravel()
     except KeyError:
         raise UserError(f"{path}: {key}: missing; expected numbers") from None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{path}: {key}: expected numbers") from None
     if length is not None and len(values) != length:
         raise UserError(f"{path}: {key}: expected {length} numbers, found {len(values)}")
@@ -95,7 +95,7 @@ def matrix(entry: dict, key: str, path: Path, rows: int = 4, columns: int = 4) -
     """A matrix of a document, brought to 4 x 4. Raises UserError."""
     try:
         values = np.array(entry[key], np.float64)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         values = np.empty(0)
     if values.shape not in ((rows, columns), (4, 4)):
         found = f"shape {list(values.shape)}" if values.size else "none"

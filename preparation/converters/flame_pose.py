@@ -28,8 +28,8 @@ from utils.so3 import exp_so3
 
 # Vertices, and mattes, that are looked at, at most.
 _MOST_VERTICES, _MOST_MATTES = 1500, 240
-# Metres from between the ears, and how far it may be off: the crown's centre, neck, root (anatomy), and radius
-# of the crown, where the outline's curvature does not tell it better, to a centimetre.
+# Metres from between the ears, and how far it may be off: the crown's centre, neck, root (anatomy), radius of
+# the crown, where the outline's curvature does not tell it better, to a centimetre.
 _EXPECTED = np.array([0, 0.03, 0, 0, -0.07, -0.02, 0, -0.13, -0.02, 0.1])
 _SPREAD = np.array([0.03, 0.05, 0.03] + 2 * [0.02, 0.05, 0.05] + [0.03])
 # Metres: what an outline is off by hair and matting.

@@ -49,7 +49,7 @@ def read_insta(root: Path, quiet: bool = True) -> ForeignClip:
         sizes = _sizes(frames, root, entries, more)
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or error}: missing; expected a data set of INSTA") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path}: not as INSTA writes it ({type(error).__name__}: {error})") from None
     clip = ForeignClip(frames, numbered_names(**sizes)).without_some_parsing()
     is_in_our_colors = not clip.frames or not clip.frames[0].parsing or _has_blue(clip.frames[0].parsing)
@@ -57,7 +57,10 @@ def read_insta(root: Path, quiet: bool = True) -> ForeignClip:
 
 
 def _document(path: Path) -> dict:
-    return json.loads(read_bounded(path).decode("utf-8-sig"))
+    try:
+        return json.loads(read_bounded(path).decode("utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("lists within lists") from error
 
 
 def _other_splits(root: Path, first: Path, known: set[int]) -> list[tuple[Path, dict]]:

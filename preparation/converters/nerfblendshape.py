@@ -21,6 +21,7 @@ from preparation.converters.record import (
 from utils.errors import UserError
 from utils.progress import track
 
+_MOST_IMAGES = 10**9
 SPLITS = ("train", "val", "test")
 _FOCAL_KEYS = (("fx", "fy"), ("fl_x", "fl_y"), ("focal_len", "focal_len"), ("focal_length", "focal_length"))
 _MASKS: tuple[Callable[[int], str], ...] = (
@@ -66,8 +67,9 @@ def _entries(root: Path) -> tuple[list[tuple[Path, dict]], dict]:
         documents.append(document)
         known = {entry["img_id"] for _, entry in found}
         for entry in frames:
-            if type(entry.get("img_id")) is not int or entry["img_id"] < 0:
-                raise UserError(f"{path}: img_id: expected an integer of 0 or more")
+            number = entry.get("img_id")
+            if type(number) is not int or not 0 <= number < _MOST_IMAGES:
+                raise UserError(f"{path}: img_id: expected an integer from 0 to {_MOST_IMAGES - 1}")
             if entry["img_id"] not in known:
                 found.append((path, entry))
     if not found:

@@ -103,6 +103,17 @@ def scene(
     )
 
 
+VIEWS = [camera(0), camera(25, 270.0, shift=2.0), camera(-25, 330.0, shift=-1.5)]
+
+
+def moving_views(num: int) -> list[Camera]:
+    return [camera(20 * np.sin(i)) for i in range(num)]
+
+
+def still_scene(num: int) -> Scene:
+    return scene(num, turn=0, nod=0, travel=0)
+
+
 def draw(view: Camera, pose: np.ndarray, brightness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """RGB picture and matte of the ball, by intersecting rays, 4 x 4 a pixel; from (0, 0) on."""
     width, height = view.size

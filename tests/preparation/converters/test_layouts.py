@@ -15,8 +15,7 @@ import train
 from preparation.converters.convert import convert
 from scene.dataset_readers import Clip, read_clip
 from tests.preparation.converters import layouts
-from tests.preparation.converters.layouts import Camera, Scene, camera
-from utils.errors import UserError
+from tests.preparation.converters.layouts import VIEWS, Camera, Scene, moving_views, still_scene
 
 UNITS = 2.7
 
@@ -61,9 +60,6 @@ def converted(name: str, source: Path, **options) -> Clip:
     out = source.with_name("out")
     convert(name, source, out, quiet=True, **options)
     return read_clip(out, only_head=(out / "parsing").is_dir())
-
-
-VIEWS = [camera(0), camera(25, 270.0, shift=2.0), camera(-25, 330.0, shift=-1.5)]
 
 
 @pytest.mark.parametrize("views", [VIEWS[:1], VIEWS], ids=["one camera", "three"])
@@ -163,14 +159,6 @@ def test_imavatar_videos_of_one_person_follow_one_another_and_turns_are_solved(t
     assert max(errors) < 1.5
 
 
-def moving_views(num: int) -> list[Camera]:
-    return [camera(20 * np.sin(i)) for i in range(num)]
-
-
-def still_scene(num: int) -> Scene:
-    return layouts.scene(num, turn=0, nod=0, travel=0)
-
-
 @pytest.mark.parametrize("folder", [".", "checkpoint"])
 @pytest.mark.parametrize("first", [0, 1])
 def test_frames_of_metrical_tracker_are_exact(tmp_path, folder, first):
@@ -260,86 +248,3 @@ def test_a_converted_data_set_of_several_cameras_trains_and_scores(tmp_path, cap
     assert "scaled and shifted" in said
     train.main(["-s", str(tmp_path / "out"), "-m", str(tmp_path / "run"), "--is_debug", "--eval"])
     assert "PSNR" in "".join(capsys.readouterr())
-
-
-def write_all(root: Path) -> dict[str, Path]:
-    """One small folder of each layout, by the name of the command that should be told."""
-    scene, views = still_scene(3), moving_views(3)
-    layouts.write_vhap(root / "vhap", scene, VIEWS[:1])
-    layouts.write_vhap(root / "gaussianavatars", scene, VIEWS[:1])
-    (root / "gaussianavatars/transforms.json").rename(root / "gaussianavatars/transforms_train.json")
-    layouts.write_imavatar(root / "imavatar", scene, VIEWS[0])
-    layouts.write_arrays_of_head_tracker(root / "flame-frames", scene, views.__getitem__)
-    layouts.write_nerfblendshape(root / "nerfblendshape", layouts.scene(8), moving_views(8), split=True)
-    layouts.write_frames_of_metrical_tracker(root / "flashavatar/checkpoint", scene, views)
-    for index, view in enumerate(views):
-        image, matte = layouts.draw(view, np.eye(4))
-        layouts.save(root / f"flashavatar/imgs/{index + 1:05d}.jpg", image)
-        layouts.save(root / f"flashavatar/alpha/{index + 1:05d}.jpg", matte)
-    return {path.name: path for path in sorted(root.iterdir())}
-
-
-@pytest.fixture(scope="module")
-def every_layout(tmp_path_factory) -> dict[str, Path]:
-    return write_all(tmp_path_factory.mktemp("layouts"))
-
-
-NAMES = ["vhap", "gaussianavatars", "imavatar", "flame-frames", "nerfblendshape", "flashavatar"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_train_names_the_command_that_converts_a_folder_which_then_does(every_layout, name, tmp_path, capsys):
-    root = every_layout[name]
-    with pytest.raises(SystemExit) as stopped:
-        train.main(["-s", str(root), "-m", str(tmp_path / "run")])
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert stopped.value.code == 2 and len(lines) == 1
-    command = f"python prepare.py --from {name} {root} OUT"
-    assert command in lines[0]
-    prepare.main([*command.replace("OUT", str(tmp_path / "out")).split()[2:], "--quiet"])
-    assert read_clip(tmp_path / "out").frames
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_broken_files_are_one_line_and_leave_nothing(every_layout, name, tmp_path):
-    """Every kind of file, cut off, emptied, or with some bytes changed: converted, or refused in one line."""
-    random = np.random.default_rng(0)
-    root, out, refused = every_layout[name], tmp_path / "out", 0
-    kinds = {path.suffix + path.parent.name: path for path in sorted(root.rglob("*")) if path.is_file()}
-    for path in kinds.values():
-        whole = path.read_bytes()
-        changed = bytearray(whole)
-        for place in random.integers(0, len(whole), 40):
-            changed[place] = random.integers(256)
-        try:
-            for content in (whole[: len(whole) // 2], whole[:-3], b"", b"[]", b"{}", bytes(changed)):
-                path.write_bytes(content)
-                try:
-                    convert(name, root, out, quiet=True, overwrite=True)
-                except UserError as error:
-                    refused += 1
-                    assert str(error) and not list(tmp_path.glob(".*")), error
-        finally:
-            path.write_bytes(whole)
-    assert refused >= 4 * len(kinds) - 2
-
-
-def test_an_npz_with_pickles_is_refused_and_nothing_is_run(tmp_path):
-    layouts.write_vhap(tmp_path / "in", still_scene(3), VIEWS[:1])
-
-    class Trap:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "ran",))
-
-    np.savez(tmp_path / "in/flame_param/00001.npz", expr=np.array([Trap()], object))
-    with pytest.raises(UserError, match=r"00001\.npz: cannot be read as arrays"):
-        convert("vhap", tmp_path / "in", tmp_path / "out", quiet=True)
-    assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
-
-
-def test_a_path_that_leads_out_of_the_data_is_refused(tmp_path):
-    entries = layouts.write_vhap(tmp_path / "a/in", still_scene(3), VIEWS[:1])
-    entries[1]["fg_mask_path"] = "../../../etc/passwd"
-    layouts.save_json(tmp_path / "a/in/transforms.json", {"frames": entries})
-    with pytest.raises(UserError, match="leads out of the data set"):
-        convert("vhap", tmp_path / "a/in", tmp_path / "out", quiet=True)
