@@ -145,6 +145,8 @@ def _sizes(clip: ForeignClip, quiet: bool) -> list[tuple[int, int]]:
     sizes = []
     for frame in track(clip.frames, len(clip.frames), "looking at pictures", quiet=quiet):
         size = frame.image.size()
+        if frame.matte is None and frame.image.lacks_alpha():
+            raise frame.refused_without_matte()
         for other in (frame.matte, frame.parsing):
             if other is not None and (found := other.size()) != size:
                 shown = f"{found[0]} x {found[1]} pixels; expected {size[0]} x {size[1]}"

@@ -50,6 +50,12 @@ class Picture(NamedTuple):
                 raise UserError(f"{self.path}: {error}; expected a complete image") from None
         return self.read(cv2.IMREAD_UNCHANGED).shape[1::-1]
 
+    def lacks_alpha(self) -> bool:
+        """Whether the header of a JPEG or PNG says that there is none; False where it is not known."""
+        if self.key is not None or self.path.suffix.lower() not in _SHARED_SUFFIXES:
+            return False
+        return read_image_header(self.path).channels in ("gray", "RGB", "CMYK")
+
     def suffix_if_plain(self) -> str | None:
         """The suffix under which the file can be copied bit for bit: 8-bit RGB, JPEG or PNG; else None."""
         suffix = _SHARED_SUFFIXES.get(self.path.suffix.lower()) if self.key is None else None
@@ -74,12 +80,16 @@ class ForeignFrame(NamedTuple):
     intrinsics: np.ndarray  # [3, 3] pixels
     parsing: Picture | None = None
 
+    def refused_without_matte(self) -> UserError:
+        """The one line for a picture whose matte is nowhere."""
+        return UserError(f"{self.image.path}: expected a matte in its alpha channel")
+
     def read_matte(self) -> np.ndarray:  # [H, W] uint8
         """The matte: a file, the alpha of the image, or all that is labelled. Raises UserError."""
         if self.matte is None:
             pixels = self.image.read(cv2.IMREAD_UNCHANGED)
             if pixels.ndim != 3 or pixels.shape[2] != 4:
-                raise UserError(f"{self.image.path}: expected a matte in its alpha channel")
+                raise self.refused_without_matte()
             return eight_bits(pixels[..., 3])
         pixels = self.matte.read(cv2.IMREAD_GRAYSCALE)
         pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
