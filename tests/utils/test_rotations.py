@@ -6,8 +6,8 @@ from scipy.spatial.transform import Rotation
 
 from utils.rotations import (
     matrix_to_quaternion,
-    quaternion_multiply,
     principal_axes,
+    quaternion_multiply,
     quaternion_to_matrix,
     rigid_motion,
     sample_unit_quaternions,
