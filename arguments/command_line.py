@@ -235,6 +235,7 @@ def _add_flag(section, option: Field, is_inherited: bool, takes_value: bool) -> 
     else:
         convert, metavar = _CONVERTERS[kind]
         choices, metavar = option.metadata["choices"] or None, option.metadata["metavar"] or metavar
+        alone = option.metadata["alone"]
         section.add_argument(
             *names,
             dest=option.name,
@@ -242,6 +243,7 @@ def _add_flag(section, option: Field, is_inherited: bool, takes_value: bool) -> 
             choices=choices,
             metavar=None if choices else metavar,
             help=help,
+            **({} if alone is None else {"nargs": "?", "const": alone}),
         )
 
 

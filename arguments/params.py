@@ -36,6 +36,7 @@ def option(
     flag: str = "",
     metavar: str = "",
     choices: tuple[str, ...] = (),
+    alone: Any = None,
 ) -> Any:
     """Declare one option; see `command_line.py` and `validation.py` for what each property does.
 
@@ -43,7 +44,7 @@ def option(
     itself. `rescaled`: an iteration number that follows --iterations. `is_experiment`: tests a claim of the
     paper; help lists it apart from what a user needs. `flag`: how it is spelled where that is not --name;
     without dashes it is an argument known by its place. `metavar`: what help writes for the value. `choices`:
-    the values that are allowed.
+    the values that are allowed. `alone`: the value of the flag without one.
     """
     return field(
         default=default,
@@ -59,6 +60,7 @@ def option(
             "flag": flag,
             "metavar": metavar,
             "choices": choices,
+            "alone": alone,
         },
     )
 

@@ -24,7 +24,8 @@ class Client:
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
-        self._outbox: deque[str | bytes] = deque()
+        # What is sent, each with the key under which a later one takes its place, or None.
+        self._outbox: deque[tuple[Any, str | bytes]] = deque()
         self._changed = threading.Condition()
         self._request: Draw | None = None
         self._pictures_on_their_way = 0
@@ -49,9 +50,21 @@ class Client:
             request, self._request = self._request, None
             return request
 
+    def greet(self, avatars: list[dict[str, Any]], **offers: Any) -> None:
+        """Tell who has just come what is on show, and what is offered."""
+        self.tell(type="welcome", avatars=avatars, **offers)
+
     def tell(self, **message: Any) -> None:
         """Send a message in JSON."""
         self._put(json.dumps(message))
+
+    def announce(self, **message: Any) -> None:
+        """Send what is for everybody who looks on."""
+        self.tell(**message)
+
+    def tell_newest(self, key: Any, **message: Any) -> None:
+        """Send a message in JSON, in place of one of the same key that has not left yet."""
+        self._put(json.dumps(message), key)
 
     def send_picture(self, header: dict[str, Any], picture: bytes) -> None:
         """Send a picture with what is to be known of it."""
@@ -69,14 +82,20 @@ class Client:
             self._outbox.clear()
             self._changed.notify_all()
 
-    def _put(self, message: str | bytes) -> None:
+    def _put(self, message: str | bytes, key: Any = None) -> None:
         with self._changed:
             if not self._is_open:
+                return
+            # The first one may be on its way already.
+            waiting = range(1, len(self._outbox)) if key is not None else ()
+            place = next((i for i in waiting if self._outbox[i][0] == key), None)
+            if place is not None:
+                self._outbox[place] = key, message
                 return
             if len(self._outbox) >= MOST_WAITING:
                 self._is_open = False
             else:
-                self._outbox.append(message)
+                self._outbox.append((key, message))
                 self._pictures_on_their_way += isinstance(message, bytes)
             self._changed.notify_all()
 
@@ -87,7 +106,7 @@ class Client:
                     self._changed.wait_for(lambda: self._outbox or not self._is_open)
                     if not self._is_open:
                         break
-                    message = self._outbox[0]
+                    _, message = self._outbox[0]
                 self._connection.send(message)
                 with self._changed:
                     if self._outbox:

@@ -13,7 +13,8 @@ from typing import Any
 from utils.errors import UserError
 from viewing.clients import Client
 from viewing.exhibit import Exhibit, encoded
-from viewing.messages import Cancel, Draw, Message, Pause, Record
+from viewing.live import Live
+from viewing.messages import Calibrate, Cancel, Draw, Message, Pause, Record
 from viewing.recording import Film
 
 # Seconds; how soon Ctrl-C is seen where nothing happens.
@@ -31,6 +32,8 @@ class Desk:
         self.publish_film = publish_film
         # Set while a page holds the training run; None: there is none to hold.
         self.paused: threading.Event | None = None
+        # Faces that move now, and what is known of their latency.
+        self.live = Live(self)
         self._clients: list[Client] = []
         # Not welcomed yet: that reads the avatar, which is for the thread that draws.
         self._arrivals: list[Client] = []
@@ -76,6 +79,8 @@ class Desk:
                 film.cancel()
         elif isinstance(message, Pause):
             self._pause(client, message.paused)
+        elif isinstance(message, Calibrate):
+            self.live.calibrate(client, message.reset)
         self._something_to_do.set()
 
     def _order_film(self, client: Client, order: Record) -> None:
@@ -96,6 +101,13 @@ class Desk:
         else:
             self.paused.clear()
 
+    def tell_pages(self, key: Any, **message: Any) -> None:
+        """Tell every page what only counts until the next one of this key."""
+        with self._lock:
+            clients = [client for client in self._clients if client not in self._arrivals]
+        for client in clients:
+            client.tell_newest(key, **message)
+
     # Called by the thread that draws.
 
     def announce(self, key: Any, **message: Any) -> None:
@@ -104,7 +116,7 @@ class Desk:
             self._standing[key] = message
             clients = [client for client in self._clients if client not in self._arrivals]
         for client in clients:
-            client.tell(**message)
+            client.announce(**message)
 
     @property
     def num_pages(self) -> int:
@@ -137,9 +149,9 @@ class Desk:
             avatars = [exhibit.description() for exhibit in self.exhibits]
         for client in arrivals:
             is_film, is_run = self.publish_film is not None, self.paused is not None
-            client.tell(type="welcome", avatars=avatars, films=is_film, pauses=is_run)
+            client.greet(avatars, films=is_film, pauses=is_run, live=self.live.title)
             for message in standing:
-                client.tell(**message)
+                client.announce(**message)
         return bool(arrivals)
 
     def serve_until(self, is_over: Callable[[], bool]) -> None:
@@ -163,11 +175,12 @@ class Desk:
                 picture = self.exhibits[number].picture(request.look, request.moment)
             except RuntimeError as error:
                 # Out of memory: the next, smaller one may fit.
-                client.tell(
-                    type="error", message=f"this picture cannot be drawn: {str(error).splitlines()[0]}"
-                )
+                said = f"this picture cannot be drawn: {str(error).splitlines()[0]}"
+                client.tell(type="error", message=said, id=request.id)
                 return
+            drawn = time.perf_counter()
             content = encoded(picture, request.encoding)
+            done = time.perf_counter()
             header = {
                 "id": request.id,
                 "avatar": number,
@@ -175,8 +188,11 @@ class Desk:
                 "height": camera.height,
                 "mode": request.look.mode,
                 "encoding": "png" if content.startswith(b"\x89PNG") else "jpeg",
-                "seconds": round(time.perf_counter() - start, 4),
+                "seconds": round(done - start, 4),
             }
+            stages = {"draw": drawn - start, "encode": done - drawn}
+            if (latency := self.live.latency_of(request.live, stages, start)) is not None:
+                header["latency"] = latency
             client.send_picture(header, content)
 
     def _go_on(self, client: Client, film: Film) -> None:

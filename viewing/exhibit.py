@@ -12,7 +12,7 @@ from gaussian_renderer import render
 from parametric_head.drawing import draw_mesh
 from rendering.baking import ranges_of
 from scene.avatar import Avatar, are_arkit
-from scene.cameras import Camera
+from scene.cameras import OPENGL_TO_OPENCV, Camera
 from scene.head_model import GaussianHead
 from scene.light_head import LightHead
 from scene.views import Drive
@@ -45,7 +45,12 @@ class Exhibit:
         names = avatar.expression_names
         size = len(avatar.neutral_expression)
         self.coefficients = tuple(names) if names else tuple(f"coefficient {i}" for i in range(size))
-        self._kept: tuple[dict[str, float], Splats] | None = None
+        self._light = unpacked(avatar.head) if isinstance(avatar.head, LightHead) else None
+        self._kept: dict[str, tuple[tuple, Splats]] = {}
+
+    def offer_light_(self, head: LightHead) -> None:
+        """Draw what is asked for in the light form by this head."""
+        self._light = unpacked(head)
 
     def description(self) -> dict[str, Any]:
         """What a page has to know before it asks for a picture."""
@@ -69,10 +74,10 @@ class Exhibit:
     @torch.no_grad()
     def picture(self, look: Look, moment: Moment) -> np.ndarray:
         """Draw it: 8 bits, [H, W, 3], or [H, W, 4] where the background is transparent."""
-        camera = self._on_device(moment.camera)
+        camera = self._on_device(moment)
         if look.mode == "scaffold" and self._scaffold is not None:
             return self._mesh_picture(camera, moment.expression, look.background)
-        splats = self._splats(camera, moment.expression)
+        splats = self._splats(camera, moment, look.form)
         if look.mode == "ellipsoids":
             splats = solid(splats, camera)
         color = look.background if look.background is not None and look.mode != "depth" else (0.0, 0.0, 0.0)
@@ -88,11 +93,14 @@ class Exhibit:
     def _scaffold(self):
         return getattr(self.avatar.head, "scaffold", None)
 
-    def _on_device(self, camera: Camera) -> Camera:
-        """With the near plane of the clip: a page does not know of it."""
-        own = self.avatar.camera
+    def _on_device(self, moment: Moment) -> Camera:
+        """With the near plane of the clip, of which a page does not know, before a head that is turned."""
+        camera, own = moment.camera, self.avatar.camera
+        pose = camera.world_to_camera.double()
+        if moment.turn is not None:
+            pose = pose @ _turn_in_world(own, moment.turn)
         return Camera(
-            camera.world_to_camera.to(own.world_to_camera.device),
+            pose.float().to(own.world_to_camera.device),
             *(camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height),
             near=own.near,
         )
@@ -105,14 +113,22 @@ class Exhibit:
                 expression[index] = values[name]
         return expression.to(self.avatar.neutral_expression.device)
 
-    def _splats(self, camera: Camera, values: dict[str, float]) -> Splats:
+    def _splats(self, camera: Camera, moment: Moment, form: str) -> Splats:
         """Kept for the next camera where they do not depend on it: that is two thirds of the work."""
-        if self._kept is not None and self._kept[0] == values:
-            return self._kept[1]
+        turn = None if moment.turn is None else tuple(moment.turn.flat)
+        key = (tuple(moment.expression.items()), turn)
+        if form in self._kept and self._kept[form][0] == key:
+            return self._kept[form][1]
         head = self.avatar.head
-        splats = head(camera, Drive(self._expression(values)))
+        if self._light is not None and (form == "light" or isinstance(head, LightHead)):
+            head = self._light
+        filmed = None
+        if moment.turn is not None:
+            own = self.avatar.camera.world_to_camera
+            filmed = own @ _turn_in_world(self.avatar.camera, moment.turn).to(own)
+        splats = head(camera, Drive(self._expression(moment.expression), filmed))
         if isinstance(head, LightHead) or (isinstance(head, GaussianHead) and head.scaffold is not None):
-            self._kept = dict(values), splats
+            self._kept[form] = key, splats
         return splats
 
     def _mesh_picture(
@@ -141,6 +157,25 @@ class Exhibit:
         if background is None:
             return np.dstack([picture, np.where(is_seen, 255, 0).astype(np.uint8)])
         return picture
+
+
+def unpacked(head: LightHead) -> LightHead:
+    """The same head with its bases as floats, which moves several times as fast and takes four times the
+    memory."""
+    bases = {name: basis._replace(values=basis.values.float()) for name, basis in head.bases.items()}
+    return LightHead(head.neutral, bases, head.neutral_expression, head.ranges, head.torso).eval()
+
+
+def _turn_in_world(own: Camera, turn: np.ndarray) -> Tensor:  # [3, 3] -> [4, 4] float64
+    """What a head does to the world that turns before its clip's camera by a rotation in the camera's axes
+    (OpenGL)."""
+    pose = own.world_to_camera.double().cpu()
+    moved = torch.eye(4, dtype=torch.float64)
+    moved[:3, :3] = torch.from_numpy(turn)
+    axes = torch.from_numpy(OPENGL_TO_OPENCV)
+    moved = axes @ moved @ axes
+    moved[:3, :3] = pose[:3, :3].T @ moved[:3, :3] @ pose[:3, :3]
+    return moved
 
 
 def solid(splats: Splats, camera: Camera) -> Splats:

@@ -16,7 +16,8 @@ from utils.checkpoint import find_iteration
 from utils.errors import UserError
 from utils.files import why_not_writable
 from viewing.desk import Desk
-from viewing.server import Page, ViewerServer
+from viewing.pages import Page
+from viewing.server import ViewerServer
 
 # What a browser draws is what `python export.py` makes.
 SIZES = ExportParams()
@@ -28,7 +29,8 @@ def offer_light_forms(desk: Desk, server: ViewerServer, params: ViewingParams) -
     """Find or bake the light form of every avatar on show, and tell the pages where it lies."""
     for number, (exhibit, model_path) in enumerate(zip(desk.exhibits, params.model_path, strict=True)):
         try:
-            content, note = _light_form(number, desk, exhibit.avatar, model_path, params.quiet)
+            content, head, note = _light_form(number, desk, exhibit.avatar, model_path, params.quiet)
+            exhibit.offer_light_(head.to(exhibit.avatar.background.device))
         except UserError as error:
             content, note = None, f"{exhibit.name}: drawn here, not in the browser: {error}"
         if note and not params.quiet:
@@ -41,16 +43,19 @@ def offer_light_forms(desk: Desk, server: ViewerServer, params: ViewingParams) -
         desk.announce(("light", number), type="light", avatar=number, url=path, bytes=len(content))
 
 
-def _light_form(number: int, desk: Desk, avatar: Avatar, model_path: Path, quiet: bool) -> tuple[bytes, str]:
-    """The bytes of the file, and a line for the terminal. Raises UserError where an avatar has none."""
+def _light_form(
+    number: int, desk: Desk, avatar: Avatar, model_path: Path, quiet: bool
+) -> tuple[bytes, LightHead, str]:
+    """The bytes of the file, what it holds, and a line for the terminal. Raises UserError where an avatar has
+    none."""
     if isinstance(avatar.head, LightHead):
         file = model_path
         if model_path.suffix != ".safetensors":
             file = find_iteration(model_path / "model", avatar.iteration)
-        return file.read_bytes(), ""
+        return file.read_bytes(), avatar.head, ""
     path = light_path(model_path, avatar.iteration)
     if _is_of(path, model_path, avatar):
-        return path.read_bytes(), f"light form for the browser: {path}"
+        return path.read_bytes(), load_avatar(path).head, f"light form for the browser: {path}"
     check_bakeable(avatar)
 
     def watch(part: str, done: int, total: int) -> None:
@@ -67,7 +72,8 @@ def _light_form(number: int, desk: Desk, avatar: Avatar, model_path: Path, quiet
         quiet,
         watch,
     )
-    return _stored(replace(avatar, head=baked.head), path)
+    content, note = _stored(replace(avatar, head=baked.head), path)
+    return content, baked.head, note
 
 
 def _is_of(path: Path, model_path: Path, avatar: Avatar) -> bool:

@@ -13,13 +13,17 @@ import numpy as np
 import torch
 
 from scene.cameras import Camera
+from viewing import checks
 
 MODES = ("image", "depth", "alpha", "ellipsoids", "scaffold")
 ENCODINGS = ("jpeg", "png")
+# Which of an avatar's forms is drawn; the light one, where it is there, takes a third of the time.
+FORMS = ("full", "light")
 # Bytes; a minute of film is about 3 MB.
 LARGEST_MESSAGE = 8 << 20
 SMALLEST_SIDE, LARGEST_SIDE = 16, 2048
 MOST_FRAMES = 3_000
+LARGEST_ID = 2**53
 # Of a coefficient; ARKit's are between 0 and 1.
 LARGEST_COEFFICIENT = 10.0
 MOST_COEFFICIENTS = 1_000
@@ -27,11 +31,6 @@ MOST_COEFFICIENTS = 1_000
 FARTHEST = 1e3
 # By how much a rotation may miss to be one.
 _ROTATION_TOLERANCE = 1e-3
-
-
-class BadMessage(ValueError):
-    """A message that is not as it should be: the text names the field, what was expected and what was
-    there."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Look:
     mode: str
     # None: transparent.
     background: tuple[float, float, float] | None
+    form: str = "full"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Moment:
 
     camera: Camera
     expression: dict[str, float]
+    # [3, 3] how the head is turned, in the axes (OpenGL) of the clip's camera; None: its pose is not known.
+    turn: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Draw:
     look: Look
     moment: Moment
     encoding: str
+    # The number of the live face that is to be seen, for its latency.
+    live: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,34 +87,38 @@ class Pause:
     paused: bool
 
 
-Message = Draw | Record | Cancel | Pause
+@dataclass(frozen=True)
+class Calibrate:
+    """Take the live face as it is now for neutral; or forget that."""
+
+    reset: bool
+
+
+Message = Draw | Record | Cancel | Pause | Calibrate
 
 
 def parse(text: str | bytes, num_avatars: int) -> Message:
     """Read a message of a page. Raises BadMessage."""
-    if isinstance(text, bytes):
-        raise BadMessage("expected JSON as text, found bytes")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise BadMessage("expected JSON") from None
-    if not isinstance(content, dict):
-        raise BadMessage(f"expected a JSON object, found {_kind(content)}")
+    content = checks.parsed(text)
     kind = content.get("type")
     if kind == "draw":
-        encoding = _one_of(content, "encoding", ENCODINGS)
-        number = _whole(content, "id", 0, 2**53)
-        return Draw(number, _look(content, num_avatars), _moment(content), encoding)
+        encoding = checks.one_of(content, "encoding", ENCODINGS)
+        number = checks.whole(content, "id", 0, LARGEST_ID)
+        live = None if content.get("live") is None else checks.whole(content, "live", 0, LARGEST_ID)
+        return Draw(number, _look(content, num_avatars), _moment(content), encoding, live)
     if kind == "record":
-        fps = _number(content, "fps", 1, 120)
+        fps = checks.number(content, "fps", 1, 120)
         return Record(_look(content, num_avatars), _moments(content), fps)
     if kind == "cancel":
         return Cancel()
     if kind == "pause":
         if not isinstance(paused := content.get("paused"), bool):
-            raise BadMessage(f"paused: expected true or false, found {_kind(paused)}")
+            raise checks.BadMessage(f"paused: expected true or false, found {checks.kind_of(paused)}")
         return Pause(paused)
-    raise BadMessage(f"type: expected draw, record, cancel or pause, found {_shown(kind)}")
+    if kind == "calibrate":
+        return Calibrate(checks.one_of(content, "action", ("neutral", "reset")) == "reset")
+    found = checks.shown(kind)
+    raise checks.BadMessage(f"type: expected draw, record, cancel, pause or calibrate, found {found}")
 
 
 def picture_message(header: dict[str, Any], picture: bytes) -> bytes:
@@ -122,103 +130,68 @@ def picture_message(header: dict[str, Any], picture: bytes) -> bytes:
 def _look(content: dict, num_avatars: int) -> Look:
     chosen = content.get("avatars")
     if not isinstance(chosen, list) or not chosen or len(chosen) > num_avatars:
-        raise BadMessage(f"avatars: expected a list of 1 to {num_avatars} numbers, found {_shown(chosen)}")
+        expected = f"avatars: expected a list of 1 to {num_avatars} numbers"
+        raise checks.BadMessage(f"{expected}, found {checks.shown(chosen)}")
     for number in chosen:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < num_avatars:
-            raise BadMessage(f"avatars: expected numbers below {num_avatars}, found {_shown(number)}")
+            found = checks.shown(number)
+            raise checks.BadMessage(f"avatars: expected numbers below {num_avatars}, found {found}")
     background = content.get("background")
     if background is not None:
-        background = tuple(_numbers(content, "background", 3, 0, 1))
-    return Look(tuple(chosen), _one_of(content, "mode", MODES), background)
+        background = tuple(checks.numbers(content, "background", 3, 0, 1))
+    form = checks.one_of(content, "form", FORMS) if "form" in content else "full"
+    return Look(tuple(chosen), checks.one_of(content, "mode", MODES), background, form)
 
 
 def _moments(content: dict) -> tuple[Moment, ...]:
     frames = content.get("frames")
     if not isinstance(frames, list) or not 0 < len(frames) <= MOST_FRAMES:
-        found = f"{len(frames)}" if isinstance(frames, list) else _kind(frames)
-        raise BadMessage(f"frames: expected a list of 1 to {MOST_FRAMES}, found {found}")
+        found = f"{len(frames)}" if isinstance(frames, list) else checks.kind_of(frames)
+        raise checks.BadMessage(f"frames: expected a list of 1 to {MOST_FRAMES}, found {found}")
     moments = []
     for index, frame in enumerate(frames):
         try:
-            moments.append(_moment(_object(frame)))
-        except BadMessage as error:
-            raise BadMessage(f"frames[{index}]: {error}") from None
+            moments.append(_moment(checks.as_object(frame)))
+        except checks.BadMessage as error:
+            raise checks.BadMessage(f"frames[{index}]: {error}") from None
     if len({(moment.camera.width, moment.camera.height) for moment in moments}) > 1:
-        raise BadMessage("frames: expected pictures of one size")
+        raise checks.BadMessage("frames: expected pictures of one size")
     return tuple(moments)
 
 
 def _moment(content: dict) -> Moment:
-    expression = content.get("expression")
-    if not isinstance(expression, dict) or len(expression) > MOST_COEFFICIENTS:
-        raise BadMessage(f"expression: expected an object of coefficients by name, found {_kind(expression)}")
-    limit = LARGEST_COEFFICIENT
-    values = {name: _number(expression, name, -limit, limit, "expression.") for name in expression}
-    return Moment(_camera(content), values)
+    expression, turn = coefficients_of(content, "expression"), None
+    if content.get("turn") is not None:
+        turn = np.array(checks.numbers(content, "turn", 9, -1.001, 1.001)).reshape(3, 3)
+        if not _is_rotation(turn):
+            raise checks.BadMessage("turn: expected a rotation, row by row")
+    return Moment(camera_of(content), expression, turn)
 
 
-def _camera(content: dict) -> Camera:
-    """A camera of the message: world_to_camera as 16 numbers, row by row, OpenCV axes; pixels."""
+def coefficients_of(content: dict, name: str) -> dict[str, float]:
+    """Coefficients by name in a field of a message. Raises BadMessage."""
+    found, limit = content.get(name), LARGEST_COEFFICIENT
+    if not isinstance(found, dict) or len(found) > MOST_COEFFICIENTS:
+        expected = "expected an object of coefficients by name"
+        raise checks.BadMessage(f"{name}: {expected}, found {checks.kind_of(found)}")
+    return {key: checks.number(found, key, -limit, limit, f"{name}.") for key in found}
+
+
+def camera_of(content: dict) -> Camera:
+    """A camera of the message: world_to_camera as 16 numbers, row by row, OpenCV axes; pixels. Raises
+    BadMessage."""
     try:
-        camera = _object(content.get("camera"))
-        pose = np.array(_numbers(camera, "world_to_camera", 16, -FARTHEST, FARTHEST)).reshape(4, 4)
-        turn = pose[:3, :3]
-        is_turn = abs(turn @ turn.T - np.eye(3)).max() < _ROTATION_TOLERANCE and np.linalg.det(turn) > 0
-        if not is_turn or pose[3].tolist() != [0, 0, 0, 1]:
-            raise BadMessage("world_to_camera: expected a rotation and a shift, row by row")
-        sides = [_whole(camera, name, SMALLEST_SIDE, LARGEST_SIDE) for name in ("width", "height")]
-        focal = [_number(camera, name, 1, 1e5) for name in ("fx", "fy")]
-        middle = [_number(camera, name, -1e5, 1e5) for name in ("cx", "cy")]
-    except BadMessage as error:
-        raise BadMessage(f"camera: {error}") from None
+        camera = checks.as_object(content.get("camera"))
+        pose = np.array(checks.numbers(camera, "world_to_camera", 16, -FARTHEST, FARTHEST)).reshape(4, 4)
+        if not _is_rotation(pose[:3, :3]) or pose[3].tolist() != [0, 0, 0, 1]:
+            raise checks.BadMessage("world_to_camera: expected a rotation and a shift, row by row")
+        sides = [checks.whole(camera, name, SMALLEST_SIDE, LARGEST_SIDE) for name in ("width", "height")]
+        focal = [checks.number(camera, name, 1, 1e5) for name in ("fx", "fy")]
+        middle = [checks.number(camera, name, -1e5, 1e5) for name in ("cx", "cy")]
+    except checks.BadMessage as error:
+        raise checks.BadMessage(f"camera: {error}") from None
     return Camera(torch.from_numpy(pose).float(), *focal, *middle, *sides)
 
 
-def _object(value: Any) -> dict:
-    if not isinstance(value, dict):
-        raise BadMessage(f"expected an object, found {_kind(value)}")
-    return value
-
-
-def _number(content: dict, name: str, low: float, high: float, where: str = "") -> float:
-    return _checked(content.get(name), f"{where}{name}", low, high)
-
-
-def _whole(content: dict, name: str, low: int, high: int) -> int:
-    value = _number(content, name, low, high)
-    if value != int(value):
-        raise BadMessage(f"{name}: expected a whole number, found {value}")
-    return int(value)
-
-
-def _numbers(content: dict, name: str, count: int, low: float, high: float) -> list[float]:
-    values = content.get(name)
-    if not isinstance(values, list) or len(values) != count:
-        raise BadMessage(f"{name}: expected {count} numbers, found {_kind(values)}")
-    return [_checked(value, name, low, high) for value in values]
-
-
-def _checked(value: Any, name: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadMessage(f"{name}: expected a number, found {_kind(value)}")
-    # False for what is no number, too.
-    if not low <= value <= high:
-        raise BadMessage(f"{name}: expected a number from {low:g} to {high:g}, found {_shown(value)}")
-    return float(value)
-
-
-def _one_of(content: dict, name: str, known: tuple[str, ...]) -> str:
-    if (value := content.get(name)) not in known:
-        raise BadMessage(f"{name}: expected one of {', '.join(known)}, found {_shown(value)}")
-    return value
-
-
-def _kind(value: Any) -> str:
-    return {dict: "an object", list: "a list", str: "text", type(None): "nothing"}.get(
-        type(value), _shown(value)
-    )
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+def _is_rotation(matrix: np.ndarray) -> bool:  # [3, 3]
+    return abs(matrix @ matrix.T - np.eye(3)).max() < _ROTATION_TOLERANCE and np.linalg.det(matrix) > 0

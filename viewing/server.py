@@ -14,57 +14,37 @@ import socket
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
-from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from utils.errors import UserError
+from viewing.api import ApiClient
+from viewing.checks import BadMessage
 from viewing.clients import Client
 from viewing.desk import Desk
-from viewing.messages import LARGEST_MESSAGE, BadMessage, parse
+from viewing.messages import LARGEST_MESSAGE, parse
+from viewing.pages import Page, response, static_pages
 from viewing.recording import Film
 
 DEFAULT_PORT = 8080
 # So many ports after the wanted one are tried.
 PORTS_TO_TRY = 50
-WEB = Path(__file__).resolve().parent.parent / "web"
-SOCKET_PATH = "/socket"
+# Of pages, and of programs that drive an avatar (docs/serve.md).
+SOCKET_PATH, API_PATH = "/socket", "/api"
 # Films of a session that can still be fetched.
 MOST_FILMS = 4
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "connect-src 'self' ws: wss:; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-class Page(NamedTuple):
-    """What lies under one address."""
-
-    content_type: str
-    content: bytes
-    # What a browser saves it as; "": it shows it.
-    file_name: str = ""
 
 
 class ViewerServer:
     """Serves pages and hands what they say to a desk. Its threads never draw."""
 
     def __init__(self, listener: socket.socket, host: str) -> None:
+        # Whether programs may drive avatars, and pages of which other servers.
+        self.serves_api = False
+        self.allowed_origins: frozenset[str] = frozenset()
         self.port: int = listener.getsockname()[1]
         self.host = host
         self.desk: Desk | None = None
@@ -121,20 +101,23 @@ class ViewerServer:
         """A file of the table; None lets a WebSocket open."""
         host = request.headers.get("Host", "")
         if not self._is_own_name(host):
-            return _response(HTTPStatus.MISDIRECTED_REQUEST, f"this server is not {host!r}")
+            return response(HTTPStatus.MISDIRECTED_REQUEST, f"this server is not {host!r}")
         path = request.path.partition("?")[0]
-        if path == SOCKET_PATH:
+        if path == SOCKET_PATH or (path == API_PATH and self.serves_api):
+            allowed = self.allowed_origins if path == API_PATH else frozenset()
             origin = request.headers.get("Origin")
-            if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-                return _response(HTTPStatus.FORBIDDEN, f"pages from {origin!r} may not ask for avatars here")
+            if origin is not None and not _is_from(origin, host) and origin.lower() not in allowed:
+                hint = "; --allow_origin lets them" if path == API_PATH else ""
+                said = f"pages from {origin!r} may not ask for avatars here{hint}"
+                return response(HTTPStatus.FORBIDDEN, said)
             return None
         page = self._pages.get(path)
         if page is None:
-            return _response(HTTPStatus.NOT_FOUND, "no such page")
+            return response(HTTPStatus.NOT_FOUND, "no such page")
         extra = {"Content-Type": page.content_type}
         if page.file_name:
             extra["Content-Disposition"] = f'attachment; filename="{page.file_name}"'
-        return _response(HTTPStatus.OK, page.content, extra)
+        return response(HTTPStatus.OK, page.content, extra)
 
     def _is_own_name(self, host: str) -> bool:
         """Whether a Host header names this machine: by number, as localhost, as --host or by its name."""
@@ -151,28 +134,35 @@ class ViewerServer:
         return True
 
     def _converse(self, connection: ServerConnection) -> None:
-        """Talk with one page until it goes."""
-        desk, client = self.desk, Client(connection)
+        """Talk with one page or program until it goes."""
+        desk = self.desk
+        if connection.request.path.partition("?")[0] == API_PATH:
+            client = ApiClient(connection, desk)
+            hear = client.hear
+        else:
+            client = Client(connection)
+
+            def hear(text: str | bytes) -> None:
+                desk.receive(client, parse(text, len(desk.exhibits)))
+
         desk.enter(client)
         try:
             with contextlib.suppress(ConnectionClosed):
                 for text in connection:
                     try:
-                        desk.receive(client, parse(text, len(desk.exhibits)))
+                        hear(text)
                     except BadMessage as error:
                         client.tell(type="error", message=str(error))
         finally:
             desk.leave(client)
 
 
-def static_pages() -> dict[str, Page]:
-    """The files of web/ as they are now: no path of a request is ever looked up on the disk."""
-    pages = {
-        f"/{path.relative_to(WEB).as_posix()}": Page(_TYPES[path.suffix], path.read_bytes())
-        for path in sorted(WEB.rglob("*"))
-        if path.suffix in _TYPES
-    }
-    return pages | {"/": pages["/viewer/index.html"]}
+def _is_from(origin: str, host: str) -> bool:
+    """Whether a page comes from the server that it asks."""
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def listen(host: str, port: int | None) -> tuple[ViewerServer, str]:
@@ -210,12 +200,3 @@ def _listener(host: str, port: int) -> socket.socket | None:
         if error.errno == errno.EACCES:
             raise UserError(f"--port {port}: no right to serve there; ports from 1024 need none") from None
         raise UserError(f"--host {host}: cannot serve there: {error.strerror}") from None
-
-
-def _response(status: HTTPStatus, content: str | bytes, extra: dict[str, str] | None = None) -> Response:
-    if isinstance(content, str):
-        content = content.encode() + b"\n"
-    headers = Headers({"Content-Type": "text/plain; charset=utf-8"} | _HEADERS | (extra or {}))
-    headers["Content-Length"] = str(len(content))
-    headers["Connection"] = "close"
-    return Response(status.value, status.phrase, headers, content)

@@ -121,11 +121,13 @@ function aboutY(angle) {
   return [c, 0, s, 0, 1, 0, -s, 0, c];
 }
 
-function rotationOf(pose) {
+// Of a pose, 9 numbers, row after row.
+export function rotationOf(pose) {
   return [...pose.slice(0, 3), ...pose.slice(4, 7), ...pose.slice(8, 11)];
 }
 
-function multiplied(a, b) {
+// The product of two 3 x 3 matrices.
+export function multiplied(a, b) {
   return Array.from({ length: 9 }, (_, i) => {
     const [row, column] = [3 * Math.floor(i / 3), i % 3];
     return a[row] * b[column] + a[row + 1] * b[3 + column] + a[row + 2] * b[6 + column];

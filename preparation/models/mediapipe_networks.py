@@ -50,6 +50,40 @@ class MediaPipeFaceTracker:
         self._landmarker.close()
 
 
+class MediaPipeFaceFollower:
+    """One face from picture to picture: the 52 ARKit coefficients, and how the head is turned.
+
+    For live use: pictures must come in order of time, and landmarks are filtered, with a lag.
+    """
+
+    def __init__(self, model: Path) -> None:
+        mediapipe, vision, base_options = _import_mediapipe()
+        options = vision.FaceLandmarkerOptions(
+            base_options=base_options(model_asset_buffer=model.read_bytes()),
+            running_mode=vision.RunningMode.VIDEO,
+            num_faces=1,
+            output_face_blendshapes=True,
+            output_facial_transformation_matrixes=True,
+        )
+        with _silenced():
+            self._landmarker = vision.FaceLandmarker.create_from_options(options)
+        self._image = lambda frame: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=frame)
+
+    def find(self, frame: np.ndarray, milliseconds: int) -> tuple[dict[str, float], np.ndarray] | None:
+        """Coefficients by name, and the rotation [3, 3] from the head to the camera (OpenGL axes); None where
+        no face is seen. `frame` is [H, W, 3] uint8 RGB."""
+        found = self._landmarker.detect_for_video(self._image(np.ascontiguousarray(frame)), milliseconds)
+        if not found.face_blendshapes:
+            return None
+        scores = {category.category_name: category.score for category in found.face_blendshapes[0]}
+        # A scale is in it, too.
+        u, _, v = np.linalg.svd(np.asarray(found.facial_transformation_matrixes[0], np.float64)[:3, :3])
+        return {name: scores[name] for name in COEFFICIENT_NAMES}, u @ v
+
+    def close(self) -> None:
+        self._landmarker.close()
+
+
 class MediaPipeSegmenter:
     """Confidence of each class of a segmentation model."""
 

@@ -36,7 +36,7 @@ class Retargeted(NamedTuple):
     notes: tuple[str, ...]
 
 
-class _Habits(NamedTuple):
+class Habits(NamedTuple):
     """How a face rests, and how far from there it moves."""
 
     rest: np.ndarray  # [E]
@@ -56,18 +56,18 @@ def retarget(sequence: DrivingSequence, avatar: Avatar) -> Retargeted:
     motion = None if avatar.motion is None else avatar.motion.cpu().numpy().astype(np.float64)
     neutral = avatar.neutral_expression.cpu().numpy().astype(np.float64)
 
-    driver, own = _Habits(np.zeros(values.shape[1]), None), _Habits(neutral, None)
+    driver, own = Habits(np.zeros(values.shape[1]), None), Habits(neutral, None)
     if sequence.is_footage:
-        driver = _habits(values, is_arkit)
+        driver = habits_of(values, is_arkit)
     elif sequence.reach is not None:
-        driver = _Habits(driver.rest, sequence.reach[places[is_driven]])
+        driver = Habits(driver.rest, sequence.reach[places[is_driven]])
     if driver.range is not None and motion is not None:
-        own = _habits(motion, is_arkit)
+        own = habits_of(motion, is_arkit)
     if driver.range is None and not is_arkit:
-        driver = _Habits(neutral[is_driven], None)
+        driver = Habits(neutral[is_driven], None)
     scale = np.ones(values.shape[1])
     if driver.range is not None and own.range is not None:
-        scale = _scale(driver.range, own.range[is_driven])
+        scale = scale_between(driver.range, own.range[is_driven])
 
     expressions = np.tile(own.rest, (len(values), 1))  # [F, E]
     expressions[:, is_driven] += scale * (values - driver.rest)
@@ -84,14 +84,16 @@ def clipped_to_unit(values: np.ndarray) -> tuple[np.ndarray, int]:
     return values.clip(0, 1), count
 
 
-def _habits(values: np.ndarray, is_arkit: bool) -> _Habits:
+def habits_of(values: np.ndarray, is_arkit: bool) -> Habits:
+    """How the face of a clip rests and how far it moves, from its coefficients [F, E]."""
     low, high = np.percentile(values, [REST, REACH], axis=0)
     # Coefficients with signs, as FLAME's, rest in their middle.
     rest = low if is_arkit else neutral_expression(values, None).numpy().astype(np.float64)
-    return _Habits(rest, high - low)
+    return Habits(rest, high - low)
 
 
-def _scale(driver: np.ndarray, own: np.ndarray) -> np.ndarray:
+def scale_between(driver: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """By what a driver's motion becomes the avatar's, of their ranges [E]; 1 where either hardly moves."""
     ratio = (own / np.maximum(driver, SMALLEST_RANGE)).clip(1 / LARGEST_SCALE, LARGEST_SCALE)
     return np.where(np.minimum(driver, own) < SMALLEST_RANGE, 1.0, ratio)
 
@@ -125,8 +127,8 @@ def _matched(sequence: DrivingSequence, avatar: Avatar) -> tuple[np.ndarray, lis
                 f"{sequence.source}: {num} coefficients, the avatar has {size}, and {unnamed} has no names"
             )
         return np.arange(size), [f"{sequence.source}: {unnamed} has no names; coefficients by their place"]
-    column = {_key(name): i for i, name in enumerate(found)}
-    places = np.array([column.get(_key(name), -1) for name in avatar.expression_names])
+    column = {spelling(name): i for i, name in enumerate(found)}
+    places = np.array([column.get(spelling(name), -1) for name in avatar.expression_names])
     if (places < 0).all():
         raise UserError(
             f"{sequence.source}: none of its coefficients ({listed(found)}) is one of the avatar's "
@@ -148,7 +150,7 @@ def _matched(sequence: DrivingSequence, avatar: Avatar) -> tuple[np.ndarray, lis
     return places, notes
 
 
-def _key(name: str) -> str:
+def spelling(name: str) -> str:
     """One spelling of eyeBlinkLeft, EyeBlinkLeft and eyeBlink_L."""
     for short, long in (("_L", "Left"), ("_R", "Right")):
         if name.endswith(short):

@@ -135,11 +135,15 @@ def draw_message(avatar: Avatar, number: int = 1, **changes) -> dict:
     return {**message, **changes}
 
 
-def rendered(avatar: Avatar, camera: Camera, background=BACKGROUND, **expression: float) -> np.ndarray:
-    """What render.py draws: [H, W, 3] 0 to 1."""
+def rendered(
+    avatar: Avatar, camera: Camera, background=BACKGROUND, moves_head: bool = False, **expression: float
+) -> np.ndarray:
+    """What render.py draws: [H, W, 3] 0 to 1; moves_head: where the head was filmed by this camera."""
     camera = replace(camera, near=avatar.camera.near)
     with torch.no_grad():
-        splats = avatar.head(camera, Drive(avatar.expression(**expression)))
+        splats = avatar.head(
+            camera, Drive(avatar.expression(**expression), camera.world_to_camera if moves_head else None)
+        )
         image = render(camera, splats, torch.tensor(background)).image
     return image.clamp(0, 1).permute(1, 2, 0).numpy()
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.viewing.avatars import BACKGROUND, draw_message, make_avatar, view_message
+from viewing.checks import BadMessage
 from viewing.messages import (
     LARGEST_SIDE,
     MOST_FRAMES,
-    BadMessage,
     Cancel,
     Draw,
     Pause,

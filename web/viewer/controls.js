@@ -124,7 +124,8 @@ export class Controls {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches('input[type=search], input[type=number]')) return;
     const { playback } = this.viewer;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const id = { ' ': 'play', n: 'neutral', r: 'random', s: 'screenshot', f: 'record' }[event.key.toLowerCase()];
+    const space = this.viewer.live.isCalibrated ? 'calibrate' : 'play';
+    const id = { ' ': space, n: 'neutral', r: 'random', s: 'screenshot', f: 'record' }[event.key.toLowerCase()];
     const mode = this.modes[Number(event.key) - 1];
     if (step && event.target.type === 'range') return;
     if (step) {

@@ -6,6 +6,7 @@ import { Connection } from './connection.js';
 import { Controls } from './controls.js';
 import { ExpressionPanel, coefficientsOf } from './expression.js';
 import { Filming } from './filming.js';
+import { LiveFace } from './live.js';
 import { notify } from './notices.js';
 import { Pane } from './pane.js';
 import { Playback } from './playback.js';
@@ -61,6 +62,7 @@ class Viewer {
       this.expression.set(values);
       this.change();
     });
+    this.live = new LiveFace(this, message);
     this.controls = new Controls(this, message);
     this.filming = new Filming(this, message);
     this.orbit = new OrbitControl($('stage'), { onChange: () => this.change() });
@@ -112,7 +114,8 @@ class Viewer {
     const begun = performance.now();
     const share = isFinal ? 1 : this.quality.browser.share;
     for (const pane of this.panes) {
-      pane.draw(this.expression.values, this.cameraFor(pane, share), this.controls.background, this.controls.mode);
+      const camera = this.live.turned(this.cameraFor(pane, share), pane.description.camera.world_to_camera);
+      pane.draw(this.expression.values, camera, this.controls.background, this.controls.mode);
     }
     if (isFinal) return;
     // The card works on while the script is done already: what counts is when the next frame comes.
@@ -137,6 +140,9 @@ class Viewer {
       mode,
       background,
       encoding: isFinal ? 'png' : 'jpeg',
+      // What moves now cannot wait for the full avatar.
+      form: isFinal || this.live.number === undefined ? 'full' : 'light',
+      live: isFinal ? undefined : this.live.number,
       ...this.moment(camera),
     });
     if (isSent) this.pending = { id, isFinal, left: this.panes.length, at: performance.now(), change: this.changedAt };
@@ -146,11 +152,13 @@ class Viewer {
   moment(camera) {
     const { values, coefficients } = this.expression;
     const moved = [...values].filter(([name, value]) => value !== coefficients.get(name).rest);
-    return { camera: messageOf(camera), expression: Object.fromEntries(moved) };
+    const turn = this.live.turn ?? undefined;
+    return { camera: messageOf(camera), expression: Object.fromEntries(moved), turn };
   }
 
   async receive(picture) {
     const { pending } = this;
+    if (picture.latency) this.live.show('to pictures', picture.latency);
     if (pending === null || picture.id !== pending.id) return;
     // What the browser has drawn since is newer.
     const isLate = pending.change !== this.changedAt && this.isDrawnHere;
