@@ -75,12 +75,13 @@ def run_training(flags: list[str], log: str, fault: dict | None) -> int:
 def wait(pid: int, seconds: float) -> int | None:
     """The code of a process; None where it still runs after so long."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while True:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            return None
         time.sleep(0.01)
-    return None
 
 
 def main() -> None:
