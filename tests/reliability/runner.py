@@ -86,8 +86,10 @@ def wait(pid: int, seconds: float) -> int | None:
 
 def main() -> None:
     # For all that are forked.
-    __import__("train")
-    __import__("training.start")
+    from tests.reliability import tiny
+    from training import run_folder, start  # noqa: F401
+
+    run_folder.plot_training = tiny.blank_curves
     for line in sys.stdin:
         job = json.loads(line)
         if "train" in job:
