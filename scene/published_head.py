@@ -145,7 +145,8 @@ class PublishedHead(nn.Module):
     def features(self, places: Tensor) -> Tensor:  # [N, 32]
         """What doppelgangers at places [N, 4, 3] read: the product over the planes, one after the other."""
         num = len(places)
-        grid = torch.stack([places[..., axes] for axes in map(list, PLANE_AXES)])  # [3, N, 4, 2]
+        axes = places.unbind(-1)
+        grid = torch.stack([torch.stack([axes[i], axes[j]], dim=-1) for i, j in PLANE_AXES])  # [3, N, 4, 2]
         samples = F.grid_sample(self.planes, grid, padding_mode="border", align_corners=True)  # [3, 8, N, 4]
         return samples.prod(dim=0).permute(1, 2, 0).reshape(num, -1)
 
