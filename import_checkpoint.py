@@ -12,6 +12,13 @@ from arguments.importing import ImportParams, parse_import_args
 from utils.errors import UserError, exit_on_user_error
 from utils.startup import prepare_environment
 
+# Of its clip the published code scores the last frames, and shrinks frames that are wider.
+NUM_TESTED, WIDEST = 50, 1_600
+# Frames that stay with the avatar as a motion to play.
+MOTION_FRAMES = 1_000
+# Largest difference of two numbers of one pose, world units.
+SAME_POSE = 1e-3
+
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> None:
@@ -48,6 +55,7 @@ def write(params: ImportParams, head, iteration: int, arguments) -> None:
     from scene.avatar import MODEL_FOLDER, Avatar, neutral_expression, save_avatar, typical_camera
     from scene.dataset import resolve_size
     from scene.dataset_readers import read_transforms, split_clip
+    from scene.published_checkpoint import read_poses
     from utils.checkpoint import iteration_path
 
     source = params.source_path or arguments.source_path
@@ -66,10 +74,12 @@ def write(params: ImportParams, head, iteration: int, arguments) -> None:
             f"{source}: {len(clip.frames[0].expression)} expression coefficients, the checkpoint was trained "
             f"with {head.expression_size}: another clip?"
         )
-    # The published code holds out the last 1,000 frames, of which it scores the last 50.
-    num_test = min(50, len(clip.frames) - 1) if arguments.eval else 0
-    split = split_clip(len(clip.frames), arguments.eval, num_test or None)
-    width, height = resolve_size(clip.width, clip.height, arguments.resolution)
+    num_val = check_cameras(clip, read_poses(params.checkpoint))
+    num_test = min(NUM_TESTED, len(clip.frames) - 1) if arguments.eval else 0
+    split = split_clip(len(clip.frames), arguments.eval, num_test or None, num_val if arguments.eval else 0)
+    # Wider frames are shrunk there.
+    resolution = WIDEST if arguments.resolution == -1 and clip.width > WIDEST else arguments.resolution
+    width, height = resolve_size(clip.width, clip.height, resolution)
     cameras = [head.lens(clip.camera(clip.frames[i]).scaled(width, height)) for i in split.train]
     expressions = np.stack([clip.frames[i].expression for i in split.train])
     played = np.stack([clip.frames[i].expression for i in split.test or split.train])
@@ -81,7 +91,7 @@ def write(params: ImportParams, head, iteration: int, arguments) -> None:
         typical_camera(cameras),
         torch.full((3,), float(arguments.white_background)),
         iteration,
-        motion=torch.from_numpy(played),
+        motion=torch.from_numpy(played[:MOTION_FRAMES].copy()),
         picture_size=(clip.width, clip.height),
         clip_digest=clip.digest,
     )
@@ -89,15 +99,36 @@ def write(params: ImportParams, head, iteration: int, arguments) -> None:
         model=ModelParams(
             source_path=source.resolve(),
             model_path=params.model_path,
-            resolution=arguments.resolution,
+            resolution=resolution,
             white_background=arguments.white_background,
             eval=arguments.eval,
             test_frames=num_test or None,
+            val_frames=num_val if arguments.eval else 0,
             only_head=params.only_head,
         )
     )
     save_avatar(avatar, model)
     save_config(config, config_file)
+
+
+def check_cameras(clip, poses) -> int:
+    """The number of frames that were neither trained on nor scored, by the poses of cameras.json [4, 4] of
+    each frame. Raises UserError where the clip has other cameras: it is another, or was tracked anew."""
+    import numpy as np
+    import torch
+
+    from scene.cameras import OPENGL_TO_OPENCV
+
+    own = {frame.image_id: np.asarray(frame.camera_to_world) @ OPENGL_TO_OPENCV for frame in clip.frames}
+    for number, pose in poses.items():
+        if number not in own:
+            raise UserError(f"{clip.root}: lacks frame {number}, which the checkpoint's cameras.json has")
+        if (torch.from_numpy(own[number]).float() - pose).abs().max() > SAME_POSE:
+            raise UserError(
+                f"{clip.root}: frame {number} has another camera than in the checkpoint's cameras.json: "
+                "another clip, or one that was tracked anew"
+            )
+    return max(0, min(len(own) - len(poses), len(own) - NUM_TESTED - 1)) if poses else 0
 
 
 if __name__ == "__main__":

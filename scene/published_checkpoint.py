@@ -9,8 +9,11 @@ Nothing in these files is run: `torch.load` with `weights_only`, and `cfg_args` 
 """
 
 import ast
+import json
 import pickle
 import re
+import warnings
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,7 @@ from torch import Tensor
 
 from scene.published_head import DEPTH, NUM_DERIVATIONS, PublishedHead, zooms_of
 from utils.errors import UserError
+from utils.json_files import read_bounded
 from utils.ply import load_ply
 
 # The published code deforms from this iteration on.
@@ -27,6 +31,7 @@ WARM_UP = 3_000
 READ_CHANNELS = slice(24, 32)
 # Bytes; at 88,000 Gaussians the largest has 22 MB.
 LARGEST_FILE = 4 << 30
+_BROKEN = (KeyError, EOFError, AttributeError, IndexError, TypeError)
 _ITERATION = re.compile(r"iteration_(\d+)")
 
 
@@ -107,15 +112,36 @@ def read_arguments(folder: Path) -> CheckpointArguments:
     return CheckpointArguments(**kept)
 
 
+def read_poses(folder: Path) -> dict[int, Tensor]:
+    """Camera-to-world [4, 4], OpenCV axes, of every frame that cameras.json has; empty without that file.
+
+    Raises UserError where it is something else.
+    """
+    path = folder / "cameras.json"
+    if not path.is_file():
+        return {}
+    try:
+        poses = {}
+        for entry in json.loads(read_bounded(path).decode("utf-8")):
+            pose = torch.eye(4)
+            pose[:3, :3], pose[:3, 3] = torch.tensor(entry["rotation"]), torch.tensor(entry["position"])
+            poses[int(entry["img_name"])] = pose
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
+        raise UserError(f"{path}: no list of cameras of the published code ({error})") from error
+    return poses
+
+
 def _state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a .pth. Raises UserError."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(f"{path}: larger than {LARGEST_FILE >> 30} GB")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_size(path)
+        with warnings.catch_warnings():
+            # Of a file that is refused anyway.
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, AttributeError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, *_BROKEN) as error:
         why = str(error).partition("\n")[0][:120]
         raise UserError(
             f"{path}: damaged, or holds more than tensors; nothing of it was run ({why})"
@@ -123,6 +149,17 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: expected a dictionary of tensors")
     return state
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that is too large, or becomes so when it is unpacked: torch packs nothing."""
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise UserError(f"{path}: larger than {LARGEST_FILE >> 30} GB")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > size:
+                raise UserError(f"{path}: unpacks to more than its size; no file of the published code")
 
 
 def _field(state: dict[str, Tensor]) -> dict[str, Tensor]:

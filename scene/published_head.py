@@ -15,6 +15,7 @@ from our head of the same paper:
 - The principal point is the centre of the picture, whatever the data say.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diff_gaussian_rasterization import Splats
-from scene.cameras import Camera
+from scene.cameras import NEAR, Camera
 from scene.triplane import PLANE_AXES
 from scene.views import Drive
 from utils.tensor_cores import products_by_tensor_cores
@@ -32,6 +33,8 @@ NUM_FREQUENCIES, ENCODING_SIZE = 10, 63
 DEPTH, WIDTH, REJOINED_AT = 8, 256, 5
 NUM_DERIVATIONS, NUM_CHANNELS, RESOLUTION = 4, 8, 64
 NUM_GEOMETRY, NUM_SH = 32, 16
+# What follows a later layer in TF32 costs digits that pictures show (docs/published.md).
+LAST_IN_TF32 = 5
 # Floor of a length.
 SMALLEST = 1e-12
 
@@ -90,8 +93,8 @@ class PublishedHead(nn.Module):
         return {name: getattr(self, _attribute(name)) for name in shapes_of(1, self.expression_size)}
 
     def lens(self, camera: Camera) -> Camera:
-        """A camera as this head was learned with: its principal point in the centre."""
-        return replace(camera, cx=camera.width / 2, cy=camera.height / 2)
+        """A camera as this head was learned with: its principal point in the centre, the usual near plane."""
+        return replace(camera, cx=camera.width / 2, cy=camera.height / 2, near=NEAR)
 
     def forward(self, camera: Camera, drive: Drive | Tensor) -> Splats:
         """The splats of a driven head as seen from `camera`; they carry covariances. Of a drive, only the
@@ -121,25 +124,21 @@ class PublishedHead(nn.Module):
         rotations = F.normalize(self.rotation, dim=1, eps=SMALLEST)
         if not self.deforms:
             return self.xyz, scales, rotations
-        with products_by_tensor_cores(self.xyz.device):
-            hidden = self.encoding
-            for i in range(DEPTH):
-                weight, bias = self._layer(f"field.{i}")
-                if i in (0, REJOINED_AT):
-                    # The expression is the same for all: its product is computed once.
-                    own, common, rest = weight.split(
-                        [ENCODING_SIZE, self.expression_size, weight.shape[1] - self._signal_size], dim=1
-                    )
-                    bias = bias + common @ expression
-                    rows, weight = self.encoding, own
-                    if i == REJOINED_AT:
-                        rows = torch.cat([self.encoding, hidden], dim=1)
-                        weight = torch.cat([own, rest], dim=1)
-                    hidden = F.linear(rows, weight, bias)
-                else:
-                    hidden = F.linear(hidden, weight, bias)
-                hidden = F.relu_(hidden)
-            shift, turn, growth = F.linear(hidden, *self._layer("offsets")).split([3, 4, 3], dim=1)
+        hidden = self.encoding
+        for i in range(DEPTH):
+            weight, bias = self._layer(f"field.{i}")
+            if i in (0, REJOINED_AT):
+                # The expression is the same for all: its product is computed once.
+                own, common, rest = weight.split(
+                    [ENCODING_SIZE, self.expression_size, weight.shape[1] - self._signal_size], dim=1
+                )
+                bias = bias + common @ expression
+                weight = torch.cat([own, rest], dim=1)
+                hidden = torch.cat([self.encoding, hidden], dim=1) if i else self.encoding
+            is_short = 0 < i <= LAST_IN_TF32
+            with products_by_tensor_cores(self.xyz.device) if is_short else contextlib.nullcontext():
+                hidden = F.relu_(F.linear(hidden, weight, bias))
+        shift, turn, growth = F.linear(hidden, *self._layer("offsets")).split([3, 4, 3], dim=1)
         return self.xyz + shift, scales + growth, rotations + turn
 
     def features(self, places: Tensor) -> Tensor:  # [N, 32]

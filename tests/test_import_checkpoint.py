@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import import_checkpoint
@@ -37,6 +38,28 @@ def test_an_imported_avatar_is_rendered_and_scored(published, tmp_path, capsys):
     renders = tmp_path / "out" / "test" / "ours_4000" / "renders"
     assert read_png(renders / "00000.png").shape == (24, 32, 3)
     assert json.loads((renders.parent / "metrics.json").read_text())["num_views"] == 5
+
+
+def cameras_json(checkpoint, clip, moved=0.0):
+    """What the published code writes beside its checkpoints, for all frames but the first two."""
+    entries = []
+    for frame in json.loads((clip / "transforms.json").read_text())["frames"][2:]:
+        pose = np.array(frame["transform_matrix"]) @ np.diag([1, -1, -1, 1])
+        position = (pose[:3, 3] + moved).tolist()
+        entries.append(dict(img_name=frame["img_id"], position=position, rotation=pose[:3, :3].tolist()))
+    (checkpoint / "cameras.json").write_text(json.dumps(entries))
+
+
+def test_frames_that_nobody_looked_at_are_left_out_and_cameras_compared(published, tmp_path, capsys):
+    checkpoint, _ = published
+    clip = write_clip(tmp_path / "long", num_frames=60, width=32, height=24)
+    cameras_json(checkpoint, clip)
+    assert run(checkpoint, "-s", clip, "-m", tmp_path / "out") == 0
+    model = json.loads((tmp_path / "out" / "config.json").read_text())["model"]
+    assert (model["test_frames"], model["val_frames"]) == (50, 2)
+    cameras_json(checkpoint, clip, moved=0.01)
+    assert run(checkpoint, "-s", clip, "-m", tmp_path / "other") == 2
+    assert "another camera" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spoil", ["clip", "iteration", "again", "folder", "none"])

@@ -68,7 +68,7 @@ def _light_form(
         avatar,
         fitted_frames(avatar.motion),
         SIZES.max_bytes,
-        SIZES.max_yaw,
+        SIZES.shown_yaw,
         quiet,
         watch,
     )

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -94,11 +95,20 @@ def not_finite(path, tmp_path):
     torch.save({"tau": tau}, path)
 
 
+def packed(path, tmp_path):
+    """A bomb: zeros, packed."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, bytes(50 * len(data)))
+
+
 def missing(path, tmp_path):
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [malicious, truncated, of_other_rows, not_finite, missing])
+@pytest.mark.parametrize("damage", [malicious, truncated, of_other_rows, not_finite, packed, missing])
 def test_bad_files_are_refused_and_nothing_is_run(tmp_path, damage):
     write_checkpoint(tmp_path)
     damage(tmp_path / "tilted" / "iteration_4000" / "tilted.pth", tmp_path)
