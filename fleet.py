@@ -3,9 +3,9 @@
     python fleet.py people.csv -o output/fleet
 
 Each row goes through prepare.py (a video), train.py, render.py, metrics.py and export.py, each as its own
-process; rows share the machine's GPUs, or are jobs of a SLURM cluster (--engine slurm). A row that fails stops
-nobody. The same command goes on where it was ended, however that happened. OUT/fleet.html and fleet.csv hold
-what came out. docs/fleet.md tells more.
+process; rows share the machine's GPUs, or are jobs of a SLURM cluster (--engine slurm). A row that fails
+stops nobody. The same command goes on where it was ended, however that happened. OUT/fleet.html and fleet.csv
+hold what came out; docs/fleet.md tells more.
 """
 
 from __future__ import annotations
@@ -66,11 +66,10 @@ def main(argv: list[str] | None = None, scripts: Path = ROOT) -> int:
 def choose_engine(options: FleetParams, plans: list):
     """What runs the rows. Raises UserError where it is not there."""
     if options.engine == "slurm":
-        from fleets.slurm import SlurmEngine, submitit_executor
+        from fleets.slurm import slurm_engine
 
-        limit = options.workers if options.workers > 1 else None
-        executor = submitit_executor(options.out, options.minutes, options.requeues, limit)
-        return SlurmEngine(plans, executor, options.slurm_values, options.device, options.out)
+        values = options.slurm_values
+        return slurm_engine(plans, options.out, options.device, options.minutes, options.requeues, values)
     from fleets.local import LocalEngine, find_devices
 
     devices = find_devices(options.device, options.workers)
