@@ -13,16 +13,17 @@ from utils.files import why_not_writable
 
 FLEET_USAGE = "python fleet.py people.csv -o output/fleet"
 ENGINES = ("local", "slurm")
+OF_ONE_ENGINE = {"local": ("workers", "prepare_workers"), "slurm": ("minutes", "requeues", "slurm")}
 
 
 @dataclass(frozen=True)
 class FleetParams:
-    """Fleet: an avatar for every row of a table, from a video or a data set to its scores and its light form."""
+    """Fleet: an avatar for every row of a table, from a video or a data set to scores and a light form."""
 
     people: Path | None = option(
         None,
-        "CSV with the columns name and source (a video, or the folder of a data set), and options of train.py: "
-        "a column each, or together in one column, options",
+        "CSV with the columns name and source (a video, or the folder of a data set), and options of "
+        "train.py: a column each, or together in one column, options",
         flag="people",
         shown="required",
     )
@@ -34,7 +35,7 @@ class FleetParams:
     )
     workers: int = option(
         1,
-        "rows that share a GPU, or the CPU; on a cluster the jobs at a time, 1 = no limit",
+        "rows that share a GPU, or the CPU, at a time",
         low=1,
         high=1000,
     )
@@ -77,7 +78,8 @@ def parse_fleet_args(argv: list[str] | None = None) -> FleetParams:
     for text in params.slurm:
         if not all(text.partition("=")):
             raise UserError(f"--slurm {text}: expected NAME=VALUE")
-    for name in ("minutes", "requeues", "slurm"):
-        if params.engine == "local" and name in given:
-            raise UserError(f"--{name}: only goes with --engine slurm")
+    for engine, names in OF_ONE_ENGINE.items():
+        for name in names:
+            if params.engine != engine and name in given:
+                raise UserError(f"--{name}: only goes with --engine {engine}")
     return params

@@ -1,1 +1,1 @@
-"""Many avatars: a table of people, the stages of each row, where they run, what came out. fleet.py's parts."""
+"""Parts of fleet.py: a table of people, the stages of a row, where they run, what came out."""

@@ -1,7 +1,7 @@
-"""The rows on this machine: videos are prepared on the CPU while others train, a queue of devices for the rest.
+"""The rows on this machine: videos are prepared on the CPU while others train on a device each.
 
-A row takes a device for all its stages from train.py on. With several rows at a time each gets its share of the
-cores. A row that fails leaves its place to the next.
+A row takes a device for all its stages from train.py on. With several rows at a time each gets its share of
+the cores. A row that fails leaves its place to the next.
 """
 
 import os

@@ -1,9 +1,9 @@
 """The rows as jobs of a SLURM cluster, by submitit (an extra): one array, a job for each row.
 
-A job does the row's stages on one node, with the state and the lock that rows have everywhere. Before its time
-is over SLURM sends a signal; the job then lets train.py save, and submitit puts it into the queue again, where
-it goes on with --resume. OUT/slurm/jobs.json keeps the numbers of the jobs: fleet.py only watches them, and
-may be ended and started again. OUT and the sources must be on a file system that all nodes see.
+A job does the row's stages on one node, with the state and the lock that rows have everywhere. Before its
+time is over SLURM sends a signal; the job then lets train.py save, and submitit puts it into the queue again,
+where it goes on with --resume. OUT/slurm/jobs.json keeps the numbers of the jobs: fleet.py only watches them,
+and may be ended and started again. OUT and the sources must be on a file system that all nodes see.
 """
 
 import os
@@ -41,7 +41,7 @@ class RowJob:
         return outlook(self._plan).line
 
     def checkpoint(self) -> Any:
-        """By submitit, when time is nearly over: end what runs, saved, and return what is to be done later."""
+        """By submitit, when time is nearly over: end what runs, saved, and return what is left to do."""
         from submitit.helpers import DelayedSubmission
 
         self._worker.stop()
