@@ -99,7 +99,7 @@ def _row(cells: dict[str, str], where: str) -> Row:
     if source.is_dir() and not (source / "transforms.json").is_file():
         raise UserError(f"{where}, source {text}: holds no transforms.json; expected a data set or a video")
     train_flags = _train_flags(cells, where)
-    prepare_flags = _words(cells.get(PREPARE_OPTIONS, ""), PREPARE_OPTIONS, where)
+    prepare_flags = tuple(_words(cells.get(PREPARE_OPTIONS, ""), PREPARE_OPTIONS, where))
     _check_flags(train_flags, where)
     if prepare_flags and source.is_dir():
         raise UserError(f"{where}, {PREPARE_OPTIONS}: only goes with a video")
@@ -127,26 +127,20 @@ def _words(text: str, column: str, where: str) -> list[str]:
 
 def _check_flags(flags: tuple[str, ...], where: str) -> None:
     """Let train.py's own command line judge, with a folder that exists in place of the clip."""
-    here, nowhere = str(Path.cwd()), str(Path(tempfile.gettempdir()) / "fleet.none")
+    source, out = Path.cwd(), Path(tempfile.gettempdir()) / "fleet.none"
     try:
-        config = parse_train_args(["-s", here, "-m", nowhere, "--eval", *flags])
+        config = parse_train_args(["-s", str(source), "-m", str(out), "--eval", *flags])
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    named = _named(config.given, flags)
-    if named:
-        raise UserError(f"{where}, --{named[0]}: fleet.py says that itself; expected another option")
+    changed = {
+        "source_path": config.model.source_path != source,
+        "model_path": config.model.model_path != out,
+    }
+    for name in RESERVED:
+        if changed.get(name, name in config.given):
+            raise UserError(f"{where}, --{name}: fleet.py says that itself; expected another option")
     if not config.model.eval:
         raise UserError(f"{where}, --eval False: rows are scored on the frames that training leaves out")
-
-
-def _named(given: frozenset[str], flags: tuple[str, ...]) -> list[str]:
-    """Reserved options that a row names; source and model are given by us, too."""
-    ours = {"source_path": ("-s", "--source_path"), "model_path": ("-m", "--model_path")}
-    return [
-        name
-        for name in RESERVED
-        if (any(flag.partition("=")[0] in ours[name] for flag in flags) if name in ours else name in given)
-    ]
 
 
 def _check_prepare_flags(source: Path, flags: tuple[str, ...], where: str) -> None:

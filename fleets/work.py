@@ -73,7 +73,7 @@ class Worker:
         return not status
 
     def _run(self, command: list[str], log, held: int) -> int:
-        """Run a script to its end; it inherits the row's lock. A session of its own: Ctrl-C comes by `stop`."""
+        """Run a script to its end; it inherits the row's lock. In its own session: Ctrl-C comes by `stop`."""
         inherited = {} if os.name == "nt" else {"pass_fds": [held], "start_new_session": True}
         output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
         with self._guard:

@@ -6,7 +6,7 @@ A row whose `--seed` is 13 fails in train.py; one whose seed is 7 takes until a 
 import json
 from pathlib import Path
 
-STAND_IN = '''
+STAND_IN = """
 import json, os, pathlib, signal, sys, time
 here = pathlib.Path(HERE)
 script, words = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
@@ -41,7 +41,7 @@ if script == "metrics.py":
 if script == "export.py":
     (run / "light").mkdir(exist_ok=True)
     (run / "light" / "iteration_5.safetensors").touch()
-'''
+"""
 SCRIPTS = ("prepare.py", "train.py", "render.py", "metrics.py", "export.py")
 
 
