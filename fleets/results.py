@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fleets.stages import Plan
-from fleets.state import DONE, FAILED, outlook
+from fleets.state import DONE, FAILED, outlook, read_stages
 from utils.errors import UserError
 from utils.files import write_text
 from utils.json_files import is_number, read_json
@@ -48,13 +48,14 @@ def result_of(plan: Plan) -> Result:
     state = outlook(plan)
     status = DONE if state.stage is None else state.status if state.status == FAILED else "unfinished"
     views = newest(plan.run, "test/ours_*")
+    is_exported = status == DONE and read_stages(plan)["export"]["status"] == DONE
     return Result(
         plan.name,
         status,
         state.stage or "",
         scores_of(plan) if state.stage in (None, "export") else dict.fromkeys(SCORES),
         state.seconds / 60,
-        newest(plan.run, "light/iteration_*.safetensors") if status == DONE else None,
+        newest(plan.run, "light/iteration_*.safetensors") if is_exported else None,
         state.line,
         views,
     )

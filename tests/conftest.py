@@ -42,6 +42,10 @@ def browser_is_usable() -> bool:
     return chromium() is not None and importlib.util.find_spec("playwright") is not None
 
 
+def submitit_is_usable() -> bool:
+    return importlib.util.find_spec("submitit") is not None
+
+
 NEEDS = {
     "gpu": Need(cuda_is_usable, "needs a usable CUDA device", "GPU tests skipped, no usable CUDA device"),
     "browser": Need(
@@ -49,6 +53,7 @@ NEEDS = {
         "needs Chromium and playwright",
         "Browser tests skipped, no Chromium with playwright",
     ),
+    "submitit": Need(submitit_is_usable, "needs submitit", "SLURM tests skipped, no submitit"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Scripts that stand in for train.py and the others: they leave what is read afterwards, and a line in calls.txt.
+"""Scripts that stand in for train.py and the others: they leave what is read later, and a line in calls.txt.
 
 A row whose `--seed` is 13 fails in train.py; one whose seed is 7 takes until a file `go` is beside the table.
 """
@@ -26,8 +26,8 @@ if script == "train.py":
     if seed == "13":
         print("training: 1/2", flush=True)
         sys.exit("error: an unlucky number")
-    saved.touch()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    saved.touch()
     while seed == "7" and not (here / "go").exists():
         time.sleep(0.02)
 if script == "render.py":

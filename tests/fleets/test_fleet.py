@@ -1,4 +1,4 @@
-"""fleet.py from a table to fleet.html, with scripts that stand in for the stages; one row with the real ones."""
+"""fleet.py from a table to fleet.html, with scripts that stand in for the stages; a row with the real ones."""
 
 import base64
 import csv
@@ -95,11 +95,10 @@ def test_a_row_that_fails_stops_nobody_and_is_tried_again(run_fleet, tmp_path, c
     assert run_fleet(text) == 1
     # What is done is not done again.
     assert [call.split()[0] for call in calls(tmp_path)[before:]] == ["train.py"]
-    # Nor with an option that makes it well.
+    # With an option that makes it well it goes all the way.
     assert run_fleet(text.replace("13", "12")) == 0
-    assert [call.split()[0] for call in calls(tmp_path)[before + 1 :]][1:] == [
-        *("render.py", "metrics.py", "export.py")
-    ]
+    names = [call.split()[0] for call in calls(tmp_path)[before + 1 :]]
+    assert names == ["train.py", "render.py", "metrics.py", "export.py"]
 
 
 def test_another_option_does_a_row_anew_from_there(run_fleet, tmp_path):
@@ -111,12 +110,12 @@ def test_another_option_does_a_row_anew_from_there(run_fleet, tmp_path):
     assert "--seed 2 --overwrite" in again[0] and "/people/b/" in again[0]
 
 
-def start_in_background(tmp_path, text):
+def start_in_background(tmp_path, text, *more):
     """fleet.py as a process of its own."""
     table, out = write_table(tmp_path / "people.csv", text), tmp_path / "out"
     code = "import sys, pathlib, fleet; sys.exit(fleet.main(sys.argv[2:], pathlib.Path(sys.argv[1])))"
     command = [sys.executable, "-c", code, str(tmp_path / "scripts"), str(table), "-o", str(out)]
-    return subprocess.Popen([*command, "--device", "cpu"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, "--device", "cpu", *more], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def test_killed_in_the_middle_it_goes_on_without_losing_what_the_script_did(run_fleet, tmp_path):
@@ -149,8 +148,6 @@ def test_a_signal_ends_the_scripts_and_the_same_command_goes_on(run_fleet, tmp_p
     text = "name,source,seed\nslow,DATA,7\nnext,DATA,1\n"
     process = start_in_background(tmp_path, text)
     wait_for((tmp_path / "out/people/slow/run/checkpoints/iteration_5.safetensors").exists)
-    # The handler of the stand-in comes after its file.
-    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -186,17 +183,28 @@ def test_quiet_prints_the_result_alone(run_fleet, capfd):
     assert printed.err == "" and printed.out.count("\n") == 1
 
 
-def test_rows_share_the_places_and_work_at_a_time(run_fleet, tmp_path):
-    """Two slow rows can only both be in train.py where there are two places."""
-    process = start_in_background(tmp_path, "name,source,seed\na,DATA,7\nb,DATA,7\n")
-    wait_for(lambda: len(calls(tmp_path)) == 1)
+def test_as_many_rows_work_at_a_time_as_there_are_places(run_fleet, tmp_path):
+    text = "name,source,seed\na,DATA,7\nb,DATA,7\nc,DATA,7\n"
+    process = start_in_background(tmp_path, text, "--workers", "2")
+    wait_for(lambda: len(calls(tmp_path)) == 2)
     time.sleep(0.5)
-    assert len(calls(tmp_path)) == 1
+    assert len(calls(tmp_path)) == 2
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
+
+
+def test_a_video_is_prepared_while_another_row_trains(run_fleet, tmp_path):
+    (tmp_path / "film.mp4").touch()
+    text = f"name,source,seed\na,DATA,7\nb,{tmp_path / 'film.mp4'},1\n"
+    process = start_in_background(tmp_path, text)
+    wait_for(lambda: any(call.startswith("prepare.py") for call in calls(tmp_path)))
+    wait_for(lambda: state(tmp_path / "out", "b") == {"prepare": "done"})
+    # The one place is taken.
+    assert sum(call.startswith("train.py") for call in calls(tmp_path)) == 1
     (tmp_path / "go").touch()
-    assert run_fleet("name,source,seed\na,DATA,7\nb,DATA,7\n", "--workers", "2") == 0
+    process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def test_a_small_row_with_the_real_scripts(tmp_path, monkeypatch, handlers):
