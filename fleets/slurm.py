@@ -7,6 +7,7 @@ and may be ended and started again. OUT and the sources must be on a file system
 """
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class RowJob:
     def __call__(self) -> str:
         """Work in a thread, so that a signal finds the main one at rest; what the row came to."""
         self._worker = Worker()
-        self._thread = threading.Thread(target=self._worker.work, args=(self._plan, self._device))
+        self._thread = threading.Thread(target=self._work)
         self._thread.start()
         self._wait()
         return outlook(self._plan).line
@@ -47,6 +48,13 @@ class RowJob:
         self._worker.stop()
         self._wait(SECONDS_TO_SAVE)
         return DelayedSubmission(RowJob(self._plan, self._device))
+
+    def _work(self) -> None:
+        # SLURM sends its signal to all processes of a job. Blocked here, and so in the scripts, whom it would
+        # kill before they are asked to end.
+        name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {getattr(signal, f"SIG{name}")})
+        self._worker.work(self._plan, self._device)
 
     def _wait(self, seconds: float = float("inf")) -> None:
         # No lock in it: the signal may come at any place, and waits here, too.

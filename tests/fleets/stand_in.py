@@ -27,7 +27,7 @@ if script == "train.py":
         print("training: 1/2", flush=True)
         sys.exit("error: an unlucky number")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    saved.touch()
+    saved.write_text(str(os.getpid()))
     while seed == "7" and not (here / "go").exists():
         time.sleep(0.02)
 if script == "render.py":

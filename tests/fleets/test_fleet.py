@@ -1,4 +1,4 @@
-"""fleet.py from a table to fleet.html, with scripts that stand in for the stages; a row with the real ones."""
+"""fleet.py from a table to fleet.html, with scripts that stand in for the stages; one row with real ones."""
 
 import base64
 import csv

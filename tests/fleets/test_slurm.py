@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
@@ -36,9 +37,9 @@ def engine_of(tmp_path, monkeypatch):
 
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
 
-    def make(plans):
-        executor = submitit.AutoExecutor(tmp_path / "out" / "slurm", cluster="local")
-        executor.update_parameters(timeout_min=5)
+    def make(plans, seconds=300, delay=30):
+        executor = submitit.LocalExecutor(tmp_path / "out" / "slurm", max_num_timeout=10)
+        executor.update_parameters(timeout_min=seconds / 60, signal_delay_s=delay)
         return SlurmEngine(plans, executor, submitit.LocalJob, "cpu", tmp_path / "out")
 
     return make
@@ -67,20 +68,21 @@ def test_every_row_is_a_job_and_a_failed_one_stops_nobody(plans, engine_of, tmp_
 @pytest.mark.submitit
 def test_a_job_out_of_time_is_queued_again_and_goes_on(plans, engine_of, tmp_path):
     rows = plans("name,source,seed\nslow,DATA,7\n")
-    engine = engine_of(rows)
+    engine = engine_of(rows, seconds=6, delay=2)
     engine.start()
     checkpoint = rows[0].run / "checkpoints" / "iteration_5.safetensors"
-    end = time.monotonic() + 30
-    while not checkpoint.exists():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    # What SLURM sends before a job's time is over.
-    engine._jobs["slow"]._interrupt()
+    while not checkpoint.exists() or not checkpoint.read_text():
+        assert engine.is_running()
+    # SLURM's signal reaches the scripts, too.
+    os.kill(int(checkpoint.read_text()), signal.SIGUSR2)
     finish(engine)
+    # Without the signal and --resume it would have waited for ever.
     scripts = [call.split()[0] for call in calls(tmp_path)]
     assert scripts == ["train.py", "train.py", "render.py", "metrics.py", "export.py"]
-    assert "--resume" in calls(tmp_path)[1]
+    assert "--seed 7" in calls(tmp_path)[0] and "--resume" in calls(tmp_path)[1]
     assert state(tmp_path / "out", "slow") == dict.fromkeys(STAGES, "done")
+    (log,) = (tmp_path / "out" / "slurm").glob("*_log.out")
+    assert "Calling checkpoint method" in log.read_text()
 
 
 class FakeJob(SimpleNamespace):
