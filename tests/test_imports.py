@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ["train.py", "render.py", "metrics.py", "export.py", "viewer.py", "demo.py", "prepare.py", "fleet.py"]
+SCRIPTS = ["train.py", "render.py", "metrics.py", "export.py", "viewer.py", "demo.py", "prepare.py"]
+SCRIPTS += ["fleet.py"]
 RASTERIZER = "submodules/diff-gaussian-rasterization/diff_gaussian_rasterization"
 SIMPLE_KNN = "submodules/simple-knn/simple_knn"
 PACKAGES = {"diff_gaussian_rasterization", "simple_knn"}
@@ -42,7 +43,8 @@ MAY_IMPORT = {
     SIMPLE_KNN: set(),
 }
 SCRIPT_NAMES = {
-    *("train", "render", "metrics", "export", "viewer", "demo", "prepare", "fleet", "tools", "tests", "benchmarks"),
+    *("train", "render", "metrics", "export", "viewer", "demo", "prepare", "fleet"),
+    *("tools", "tests", "benchmarks"),
 }
 OWN = SCRIPT_NAMES | {Path(folder).name for folder in MAY_IMPORT}
 REQUIRED_AS = {"cv2": "opencv-python-headless"}
