@@ -1,5 +1,7 @@
-"""fleet.py on a real SLURM: slurmctld and slurmd of this machine (Debian: slurm-wlm; unpacked will do), started
-here on ports of their own, without munge and without accounting. Minutes long: of make reliability.
+"""fleet.py on a real SLURM: slurmctld and slurmd of this machine (Debian: slurm-wlm; unpacked will do).
+
+Both are started here, on ports of their own, without munge and without accounting. Minutes long: of make
+reliability.
 """
 
 import csv
