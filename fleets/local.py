@@ -96,8 +96,10 @@ def shared_cores(num_rows: int) -> dict[str, str]:
     """Threads of each row, where several rows share the cores and nobody said otherwise."""
     if num_rows < 2:
         return {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = str(max(1, cores // num_rows))
+    # Imports OpenCV; not for a table that is wrong.
+    from utils.threads import usable_cores
+
+    share = str(max(1, usable_cores() // num_rows))
     return {name: share for name in THREADS if name not in os.environ}
 
 
