@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     baked = bake(avatar, fitted, max_bytes, params.shown_yaw, params.quiet)
     file = written(params, replace(avatar, head=baked.head), path)
     print(
-        f"{file}, {len(baked.head):,} splats ({baked.num_hidden:,} "
+        f"{file}, {baked.head.num_splats:,} splats ({baked.num_hidden:,} "
         f"never show within {params.shown_yaw:g} degrees), {baked.num_components} components, "
         f"{baked.step:.3f} pixels a step"
     )

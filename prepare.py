@@ -58,12 +58,14 @@ def track_head_anew(options: PreparationParams) -> None:
 
 
 def convert_data_set(options: PreparationParams) -> None:
-    from preparation.data_set.foreign import convert
+    from preparation.converters.convert import convert
 
     checks = dict(overwrite=options.overwrite, quiet=options.quiet, check_data=options.check_data)
-    count = convert(options.source_format, options.video, options.out, **checks)
+    converted = convert(options.source_format, options.video, options.out, **checks)
     if not options.quiet:
-        print(f"{options.out}: {count} frames")
+        print(f"{options.out}: {converted.num_frames} frames")
+        for note in converted.notes:
+            print(f"  {note}")
 
 
 def prepare_video(options: PreparationParams) -> None:

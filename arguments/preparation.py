@@ -13,7 +13,7 @@ from utils.errors import UserError
 PREPARE_USAGE = """python prepare.py VIDEO OUT
        python prepare.py --torso-only DATA
        python prepare.py --track-only DATA [--keep poses|expressions]
-       python prepare.py --from insta|flashavatar DIR OUT
+       python prepare.py --from FORMAT DIR OUT
        python prepare.py --write_csv DATA"""
 PREPARE_DESCRIPTION = (
     "Make a data set from a video of one talking person; add the torso's motion to one that exists, or track "
@@ -22,7 +22,15 @@ PREPARE_DESCRIPTION = (
 PARSERS = ("auto", "network", "head", "color", "none")
 TRACKERS = ("auto", "head", "landmarks")
 EXPRESSIONS = ("solved", "mediapipe")
-FOREIGN_FORMATS = ("insta", "flashavatar")
+FOREIGN_FORMATS = (
+    "vhap",
+    "gaussianavatars",
+    "insta",
+    "flashavatar",
+    "imavatar",
+    "nerfblendshape",
+    "flame-frames",
+)
 KEPT = ("poses", "expressions")
 ROTATIONS = (0, 90, 180, 270)
 

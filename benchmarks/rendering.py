@@ -42,7 +42,6 @@ def run(options: argparse.Namespace) -> None:
     from rendering.avatar_renderer import AvatarRenderer
     from scene import load_avatar
     from scene.cameras import swing_path
-    from scene.light_head import LightHead
     from utils.device import choose_device
     from utils.images import quantized
 
@@ -55,8 +54,12 @@ def run(options: argparse.Namespace) -> None:
         other.__dict__["intrinsics"] = camera.intrinsics
     random = torch.rand(64, len(avatar.neutral_expression), generator=torch.Generator().manual_seed(0))
     expressions = (0.3 * random).to(device)
-    what = len(avatar.head) if isinstance(avatar.head, LightHead) else len(avatar.head.gaussians)
-    print(header(device, f"{what} Gaussians, {camera.width} x {camera.height}, {num} frames after {WARM_UP}"))
+    print(
+        header(
+            device,
+            f"{avatar.head.num_splats} Gaussians, {camera.width} x {camera.height}, {num} after {WARM_UP}",
+        )
+    )
     print(f"{'':44} median ms    p99 ms   frames/s")
 
     def row(name: str, times, share: int = 1) -> None:

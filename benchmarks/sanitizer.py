@@ -79,6 +79,7 @@ def draw() -> None:
     for name in SCENES:
         scene = scenes()[name]()
         step(scene.splats, scene.view)
+        step(scene.splats, scene.view._replace(antialiased=True, inverse_depth=True))
     view = camera(64, 48)
     several = view.world_to_camera.repeat(3, 1, 1)
     several[:, 0, 3] += torch.tensor([0.0, 0.1, -0.1])

@@ -20,6 +20,7 @@ from scene.cameras import Camera
 from scene.head_model import GaussianHead
 from scene.light_file import MARKER, pack_light_head, unpack_light_head
 from scene.light_head import LightHead
+from scene.published_head import PublishedHead
 from scene.scaffold_file import pack_scaffold, unpack_scaffold
 from utils.checkpoint import find_iteration, iteration_path, list_iterations, load_checkpoint, save_checkpoint
 from utils.errors import UserError
@@ -28,6 +29,8 @@ from utils.errors import UserError
 UNFIT = (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError, OverflowError)
 MODEL_FOLDER, LIGHT_FOLDER = "model", "light"
 MOTION = "clip.motion"
+# In the metadata of a head of the published code.
+PUBLISHED = "published_head"
 # Most of the file; loaded as float32 again.
 SAVED_AS_HALF = {"gaussians.blendshapes", "triplane.planes"}
 # What is small against the scaffold that it sits on.
@@ -40,7 +43,7 @@ HALF_ON_SCAFFOLD = {
 class Avatar:
     """What `model/iteration_N.safetensors` holds, or, in its light form, `light/iteration_N.safetensors`."""
 
-    head: GaussianHead | LightHead
+    head: GaussianHead | LightHead | PublishedHead
     neutral_expression: Tensor  # [E]
     expression_names: tuple[str, ...] | None
     camera: Camera  # a typical camera of the training clip
@@ -78,9 +81,10 @@ class Avatar:
 
 def save_avatar(avatar: Avatar, path: Path) -> None:
     """Write the weights and all that `load_avatar` needs to one file, atomically."""
-    camera, is_light = avatar.camera, isinstance(avatar.head, LightHead)
+    camera = avatar.camera
+    tensors, description = _packed(avatar.head)
     metadata = {
-        **({MARKER: True} if is_light else {"head": avatar.head.metadata()}),
+        **description,
         "iteration": avatar.iteration,
         "neutral_expression": avatar.neutral_expression.tolist(),
         "expression_names": avatar.expression_names,
@@ -92,10 +96,18 @@ def save_avatar(avatar: Avatar, path: Path) -> None:
             **{name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height", "near")},
         },
     }
-    tensors = pack_light_head(avatar.head) if is_light else _tensors_of(avatar.head)
     if avatar.motion is not None:
         tensors[MOTION] = avatar.motion
     save_checkpoint(path, tensors, metadata)
+
+
+def _packed(head: GaussianHead | LightHead | PublishedHead) -> tuple[dict[str, Tensor], dict]:
+    """A head as tensors and metadata, which `_head_of` makes it of again."""
+    if isinstance(head, LightHead):
+        return pack_light_head(head), {MARKER: True}
+    if isinstance(head, PublishedHead):
+        return head.tensors(), {PUBLISHED: {"deforms": head.deforms}}
+    return _tensors_of(head), {"head": head.metadata()}
 
 
 def _tensors_of(head: GaussianHead) -> dict[str, Tensor]:
@@ -156,9 +168,11 @@ def light_path(model_path: Path, iteration: int) -> Path:
     return iteration_path(model_path / LIGHT_FOLDER, iteration)
 
 
-def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | LightHead:
+def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | LightHead | PublishedHead:
     if MARKER in metadata:
         return unpack_light_head(tensors)
+    if PUBLISHED in metadata:
+        return PublishedHead(tensors, bool(metadata[PUBLISHED]["deforms"]))
     tensors = unpack_scaffold(tensors)
     checked_architecture(metadata["head"], tensors)
     return GaussianHead.from_state(tensors, metadata["head"])
@@ -166,9 +180,8 @@ def _head_of(tensors: dict[str, Tensor], metadata: dict) -> GaussianHead | Light
 
 def _check_numbers(avatar: Avatar) -> None:
     """Raise ValueError where what drives an avatar does not fit it."""
-    num = len(avatar.neutral_expression)
-    head = avatar.head
-    size = len(head.neutral_expression) if isinstance(head, LightHead) else head.architecture.expression_size
+    num, head = len(avatar.neutral_expression), avatar.head
+    size = head.expression_size
     if avatar.neutral_expression.shape != (size,) or not avatar.neutral_expression.isfinite().all():
         raise ValueError(f"neutral_expression: expected {size} finite numbers")
     if avatar.expression_names is not None and len(avatar.expression_names) != num:

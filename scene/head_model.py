@@ -97,6 +97,16 @@ class GaussianHead(nn.Module):
             self.register_buffer("known_signals", torch.zeros(2, signal_size))
             self.decoder.add_nothing_()
 
+    @property
+    def num_splats(self) -> int:
+        """Gaussians."""
+        return len(self.gaussians)
+
+    @property
+    def expression_size(self) -> int:
+        """Coefficients that drive it."""
+        return self.architecture.expression_size
+
     def forward(self, camera: Camera, drive: Drive | Tensor) -> Splats:
         """The splats of a driven head as seen from `camera` (colour and opacity hold for this view).
 

@@ -102,8 +102,15 @@ class LightHead(nn.Module):
             for part, value in basis._asdict().items():
                 self.register_buffer(f"{name}_{part}", value)
 
-    def __len__(self) -> int:
+    @property
+    def num_splats(self) -> int:
+        """Splats."""
         return len(self.neutral_xyz)
+
+    @property
+    def expression_size(self) -> int:
+        """Coefficients that drive it."""
+        return len(self.neutral_expression)
 
     @property
     def neutral(self) -> Neutral:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scene.foreign_layouts import layout_hint
 from utils.errors import UserError
 from utils.json_files import is_number, read_bounded, shown
 
@@ -29,7 +30,7 @@ def read_document(path: Path) -> dict[str, Any]:
         document = json.loads(read_bounded(path).decode("utf-8-sig"), parse_int=_integer)
     except FileNotFoundError:
         raise UserError(
-            f"{path}: missing; expected cameras and expressions of the clip{_layout_hint(path.parent, {})}"
+            f"{path}: missing; expected cameras and expressions of the clip{layout_hint(path.parent, {})}"
         ) from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
@@ -41,27 +42,9 @@ def read_document(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: expected an object with h, w, fx, fy, cx, cy and frames, found {shown(document)}"
         )
-    if hint := _layout_hint(path.parent, document):
+    if hint := layout_hint(path.parent, document):
         raise UserError(f"{path}: not in this project's layout{hint}")
     return document
-
-
-def _layout_hint(root: Path, document: dict) -> str:
-    """Which option reads a folder as others write it, for the end of a line; else nothing."""
-    entries = document.get("frames")
-    entry = entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
-    if "img_id" not in entry and ("file_path" in entry or (not document and (root / "flame").is_dir())):
-        return f": its frames have file_path, as INSTA's; convert: python prepare.py --from insta {root} OUT"
-    if not document and (root / "transforms_train.json").is_file():
-        return (
-            "; transforms_train.json is there: split files of talking-head NeRFs have no expressions; "
-            "prepare the video anew by python prepare.py VIDEO OUT"
-        )
-    if not document and (root / "checkpoint").is_dir():
-        return f"; FlashAvatar's folders are read by python prepare.py --from flashavatar {root} OUT"
-    if "exp_ori" not in entry and "exp" in entry:
-        return ": frames have exp; this layout's name is exp_ori, rename it"
-    return ""
 
 
 def _integer(digits: str) -> int | float:

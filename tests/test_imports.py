@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ["train.py", "render.py", "metrics.py", "export.py", "viewer.py", "demo.py", "prepare.py"]
-SCRIPTS += ["fleet.py"]
+SCRIPTS = [
+    "train.py",
+    "render.py",
+    "metrics.py",
+    "export.py",
+    "viewer.py",
+    "demo.py",
+    "prepare.py",
+    "import_checkpoint.py",
+    "fleet.py",
+]
 RASTERIZER = "submodules/diff-gaussian-rasterization/diff_gaussian_rasterization"
 SIMPLE_KNN = "submodules/simple-knn/simple_knn"
 PACKAGES = {"diff_gaussian_rasterization", "simple_knn"}

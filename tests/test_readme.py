@@ -28,7 +28,17 @@ EXPERIMENTS = ROOT / "docs" / "experiments.md"
 MAX_README_LINES, MAX_LINE_LENGTH = 150, 120
 
 BENCHMARKS = ("benchmarks/results.py", "benchmarks/inputs.py")
-OWN = ("train.py", "render.py", "metrics.py", "export.py", "viewer.py", "prepare.py", "demo.py", "fleet.py")
+OWN = (
+    "train.py",
+    "render.py",
+    "metrics.py",
+    "export.py",
+    "viewer.py",
+    "prepare.py",
+    "demo.py",
+    "import_checkpoint.py",
+    "fleet.py",
+)
 SCRIPTS = (*OWN, *BENCHMARKS)
 # Of pip, ffmpeg and the 3DGS family.
 OTHER_PROGRAMS = {"--retries", "--extra-index-url", "--ip", "--images"}

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from arguments.command_line import help_sections, shown_value, spelling
 from arguments.exporting import EXPORT_GROUPS
 from arguments.fleet import FLEET_GROUPS
+from arguments.importing import IMPORT_GROUPS
 from arguments.params import TRAIN_GROUPS, RenderParams
 from arguments.preparation import PREPARATION_GROUPS
 from arguments.presets import PRESETS
@@ -71,6 +72,7 @@ GENERATED = {
     "render.py": lambda: option_tables({"render": RenderParams}),
     "metrics.py": lambda: option_tables(SCORING_GROUPS),
     "export.py": lambda: option_tables(EXPORT_GROUPS),
+    "import_checkpoint.py": lambda: option_tables(IMPORT_GROUPS),
     "viewer.py": lambda: option_tables(VIEWING_GROUPS),
     "prepare.py": lambda: option_tables(PREPARATION_GROUPS),
     "fleet.py": lambda: option_tables(FLEET_GROUPS),

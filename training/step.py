@@ -1,7 +1,6 @@
 """One training step: what train.py does over and over, and what planning measures."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from gaussian_renderer import render
 from scene.views import Drive, HeadView
 from training.loss import TrainingLoss, outside_loss
 from training.state import TrainingState
+from utils.tensor_cores import products_by_tensor_cores
 
 
 class StepResult(NamedTuple):
@@ -33,7 +33,7 @@ class TrainingStep:
         self.lambda_outside = config.optimization.lambda_outside
 
     def __call__(self, views: Sequence[HeadView], observes: bool) -> StepResult:
-        with _products_by_tensor_cores(views[0].background.device):
+        with products_by_tensor_cores(views[0].background.device):
             return self._step(views, observes)
 
     def _step(self, views: Sequence[HeadView], observes: bool) -> StepResult:
@@ -63,18 +63,3 @@ class TrainingStep:
         self.state.optimizer.step(loss)
         head.confine_()
         return StepResult(loss.detach(), images.detach())
-
-
-@contextlib.contextmanager
-def _products_by_tensor_cores(device: torch.device) -> Iterator[None]:
-    """On a GPU, products of matrices in TF32, with 10 bits of the factors: large networks are limited by them
-    (docs/performance.md), and scores do not see it."""
-    if device.type != "cuda":
-        yield
-        return
-    usual = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(usual)

@@ -50,6 +50,34 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     return torch.stack([w, x / (4 * w), y / (4 * w), z / (4 * w)], dim=-1)
 
 
+def principal_axes(covariances: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales [N, 3] and unit quaternions [N, 4] whose ellipsoids have covariances [N, 6], xx xy xz yy yz zz.
+
+    In float64 within: ellipsoids may be needles.
+    """
+    rows = torch.tensor([[0, 1, 2], [1, 3, 4], [2, 4, 5]], device=covariances.device)
+    squares, axes = torch.linalg.eigh(covariances.double()[:, rows])
+    # Of the two signs of an axis the one that makes a rotation.
+    axes = torch.cat([axes[..., :2], axes[..., 2:] * torch.linalg.det(axes)[:, None, None]], dim=2)
+    return squares.clamp_min(0).sqrt().float(), any_matrix_to_quaternion(axes).float()
+
+
+def any_matrix_to_quaternion(matrix: Tensor) -> Tensor:
+    """`matrix_to_quaternion` for rotations by any angle, of either sign: from the largest of the four."""
+    m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
+    # Each row is 4 times one number of the quaternion, times the quaternion.
+    rows = [
+        [1 + m[0][0] + m[1][1] + m[2][2], m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]],
+        [m[2][1] - m[1][2], 1 + m[0][0] - m[1][1] - m[2][2], m[1][0] + m[0][1], m[0][2] + m[2][0]],
+        [m[0][2] - m[2][0], m[1][0] + m[0][1], 1 - m[0][0] + m[1][1] - m[2][2], m[2][1] + m[1][2]],
+        [m[1][0] - m[0][1], m[0][2] + m[2][0], m[2][1] + m[1][2], 1 - m[0][0] - m[1][1] + m[2][2]],
+    ]
+    table = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)  # [..., 4, 4]
+    largest = table.diagonal(dim1=-2, dim2=-1).argmax(dim=-1)[..., None, None]
+    row = table.gather(-2, largest.expand(*largest.shape[:-1], 4))[..., 0, :]
+    return F.normalize(row, dim=-1)
+
+
 def rigid_motion(vector: Tensor) -> Tensor:
     """A small motion [4, 4] from a rotation vector and a translation [6]; the rotation by its exponential."""
     x, y, z, *translation = vector.unbind()

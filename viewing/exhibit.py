@@ -11,6 +11,7 @@ from diff_gaussian_rasterization import Splats
 from gaussian_renderer import render
 from parametric_head.drawing import draw_mesh
 from rendering.baking import ranges_of
+from rendering.drawing import with_axes
 from scene.avatar import Avatar, are_arkit
 from scene.cameras import OPENGL_TO_OPENCV, Camera
 from scene.head_model import GaussianHead
@@ -60,7 +61,7 @@ class Exhibit:
         return {
             "name": self.name,
             "iteration": avatar.iteration,
-            "splats": len(avatar.head if isinstance(avatar.head, LightHead) else avatar.head.gaussians),
+            "splats": avatar.head.num_splats,
             "coefficients": self.coefficients,
             "neutral": _rounded(avatar.neutral_expression),
             "ranges": [_rounded(row) for row in low_high],
@@ -180,6 +181,7 @@ def _turn_in_world(own: Camera, turn: np.ndarray) -> Tensor:  # [3, 3] -> [4, 4]
 
 def solid(splats: Splats, camera: Camera) -> Splats:
     """Splats as solid ellipsoids in one colour each, lit from where one looks."""
+    splats = with_axes(splats)
     towards = torch.nn.functional.normalize(camera.center - splats.means, dim=1)  # [N, 3]
     shortest = splats.scales.argmin(dim=1)
     axes = quaternion_to_matrix(splats.rotations)  # [N, 3, 3]

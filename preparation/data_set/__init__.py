@@ -4,6 +4,4 @@ layout.py             where the files are; what may be in the folder of a data s
 transforms.py         transforms.json and tracking.npz: cameras, poses, expressions
 frames.py             the frames of the video, cut out
 images_and_arrays.py  image and .npz files
-foreign.py            data sets of others turned into this layout
-foreign_formats.py    the formats of others: INSTA, FlashAvatar
 """

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from diff_gaussian_rasterization import Splats
+from rendering.drawing import with_axes
 from scene.avatar import Avatar
 from scene.cameras import swing_path
 from scene.light_head import LightHead
@@ -25,4 +26,4 @@ def still_splats(avatar: Avatar, expression: Tensor) -> Splats:
         return avatar.head(avatar.camera, drive)
     cameras = swing_path(avatar.camera, NUM_DIRECTIONS, SWING)
     decoded = [avatar.head(camera, drive) for camera in cameras]
-    return decoded[0]._replace(sh=bake_sh(decoded, cameras))
+    return with_axes(decoded[0]._replace(sh=bake_sh(decoded, cameras)))

@@ -1,8 +1,8 @@
 """Damaged and malicious files, read in a process whose memory and time are bounded.
 
-python -m tests.reliability.fuzzing KIND COUNT SEED FOLDER prints one JSON object: how many inputs were
-accepted and refused (by a UserError, which scripts print as one line, with exit code 2), what went wrong
-otherwise, the slowest one in seconds. KINDS names what is read.
+python -m tests.reliability.fuzzing COUNT SEED FOLDER KIND... prints a JSON object for each kind: how many
+inputs were accepted and refused (by a UserError, which scripts print as one line, with exit code 2), what
+went wrong otherwise, the slowest one in seconds. KINDS names what is read.
 """
 
 import copy
@@ -229,14 +229,19 @@ KINDS = {
 }
 
 
-def main(kind: str, count: str, seed: str, folder: str) -> None:
+def main(count: str, seed: str, folder: str, *kinds: str) -> None:
     torch.set_num_threads(1)
-    read, damage = KINDS[kind](Path(folder))
+    signal.signal(signal.SIGALRM, _too_slow)
+    for kind in kinds:
+        print(json.dumps(outcome_of(kind, range(int(seed), int(seed) + int(count)), Path(folder))))
+
+
+def outcome_of(kind: str, seeds: range, folder: Path) -> dict:
+    read, damage = KINDS[kind](folder)
     read()
     _bound_memory()
-    signal.signal(signal.SIGALRM, _too_slow)
     outcome = {"kind": kind, "accepted": 0, "refused": 0, "bad": [], "slowest": 0.0}
-    for i in range(int(seed), int(seed) + int(count)):
+    for i in seeds:
         damage(random.Random(i))
         begun = time.monotonic()
         signal.alarm(SECONDS)
@@ -249,14 +254,15 @@ def main(kind: str, count: str, seed: str, folder: str) -> None:
             outcome["bad"].append(f"seed {i}: {type(error).__name__}: {error}"[:300])
         signal.alarm(0)
         outcome["slowest"] = max(outcome["slowest"], round(time.monotonic() - begun, 2))
-    print(json.dumps(outcome))
+    return outcome
 
 
 def _bound_memory() -> None:
     """What is there already, and BYTES."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # The hard limit stays: the next kind may have another.
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _too_slow(number, frame):

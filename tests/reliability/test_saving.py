@@ -2,6 +2,7 @@
 
 import errno
 import resource
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -125,8 +126,7 @@ def test_files_limited_in_size_stop_no_training_and_harm_nothing(clip, tmp_path,
 
 
 def test_a_second_run_is_refused_while_the_first_lives(clip, whole, tmp_path, monkeypatch, capsys):
-    model = tmp_path / "run"
-    assert tiny.run(clip, model) == 0
+    model = shutil.copytree(whole, tmp_path / "run")
     held = FolderLock()
     held.take(model)
     before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
@@ -138,9 +138,8 @@ def test_a_second_run_is_refused_while_the_first_lives(clip, whole, tmp_path, mo
     assert tiny.exit_code(["-m", str(model), "--resume"]) == 0
 
 
-def test_what_a_killed_save_left_is_removed_at_the_next_start(clip, tmp_path):
-    model = tmp_path / "run"
-    assert tiny.run(clip, model) == 0
+def test_what_a_killed_save_left_is_removed_at_the_next_start(whole, tmp_path):
+    model = shutil.copytree(whole, tmp_path / "run")
     for folder in ("checkpoints", "model"):
         (model / folder / ".iteration_30.999.part.safetensors").write_bytes(b"half")
     assert len(tiny.leftovers(model)) == 2

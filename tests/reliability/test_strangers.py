@@ -197,20 +197,20 @@ class Malicious:
 
 
 def test_a_malicious_torch_file_is_refused_and_not_run(tmp_path):
-    from preparation.data_set.foreign_formats import _load_arrays
+    from preparation.converters.files import load_torch_arrays
 
     proof = tmp_path / "it_ran"
     torch.save({"exp": Malicious(proof)}, tmp_path / "0.frame")
     with pytest.raises(UserError, match="cannot be read as arrays"):
-        _load_arrays(tmp_path / "0.frame")
+        load_torch_arrays(tmp_path / "0.frame")
     (tmp_path / "1.frame").write_bytes(pickle.dumps(Malicious(proof)))
     with pytest.raises(UserError, match="cannot be read as arrays"):
-        _load_arrays(tmp_path / "1.frame")
+        load_torch_arrays(tmp_path / "1.frame")
     assert not proof.exists()
 
 
 def test_a_zip_that_unpacks_to_more_than_any_has_is_refused(tmp_path):
-    from preparation.data_set.foreign_formats import _load_arrays
+    from preparation.converters.files import load_torch_arrays
 
     path = tmp_path / "0.frame"
     with (
@@ -221,7 +221,7 @@ def test_a_zip_that_unpacks_to_more_than_any_has_is_refused(tmp_path):
             file.write(bytes(1 << 20))
     assert path.stat().st_size < 1 << 20
     with pytest.raises(UserError, match="unpacks to"):
-        _load_arrays(path)
+        load_torch_arrays(path)
 
 
 # How code is run from data: by name, and what a call of it must have.

@@ -81,7 +81,7 @@ def test_hidden_splats_are_left_out():
     head = linear_head()
     head.gaussians.xyz.data[:7] += torch.tensor([0, 50.0, 0])
     baked = bake(make_avatar(head))
-    assert baked.num_hidden >= 7 and len(baked.head) == 60 - baked.num_hidden
+    assert baked.num_hidden >= 7 and baked.head.num_splats == 60 - baked.num_hidden
 
 
 def test_features_are_zero_at_rest_and_held_within_the_range():
@@ -168,7 +168,7 @@ def test_export_writes_a_file_says_its_size_and_refuses_it_as_a_source(tmp_path,
     printed = capsys.readouterr().out
     assert f"{written}: {written.stat().st_size / 1e6:.2f} MB, " in printed
     assert "PSNR against the full avatar: " in printed and "(aim: at most 0.3)" in printed
-    assert len(load_avatar(written).head) > 0
+    assert load_avatar(written).head.num_splats > 0
     with pytest.raises(SystemExit) as refusal:
         export.main(["-m", str(written), "--device", "cpu", "--quiet"])
     assert refusal.value.code == 2 and "in its light form already" in capsys.readouterr().err

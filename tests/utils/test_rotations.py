@@ -6,6 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from utils.rotations import (
     matrix_to_quaternion,
+    principal_axes,
     quaternion_multiply,
     quaternion_to_matrix,
     rigid_motion,
@@ -107,3 +108,19 @@ def test_gradient_of_a_rigid_motion_is_that_of_differences():
     vector = 0.1 * torch.randn(6, dtype=torch.float64)
     assert torch.autograd.gradcheck(rigid_motion, (vector.requires_grad_(),))
     assert torch.autograd.gradcheck(rigid_motion, (torch.zeros(6, dtype=torch.float64).requires_grad_(),))
+
+
+def test_principal_axes_make_the_covariance_again_for_any_rotation():
+    generator = torch.Generator().manual_seed(0)
+    rotations = torch.randn(200, 4, generator=generator, dtype=torch.float64)
+    # A half turn has no real part.
+    rotations[:3] = torch.eye(4, dtype=torch.float64)[1:]
+    scales = torch.rand(200, 3, generator=generator, dtype=torch.float64) + 1e-3
+    factor = quaternion_to_matrix(rotations) * scales[:, None]
+    covariance = factor @ factor.transpose(1, 2)
+    rows, columns = torch.triu_indices(3, 3)
+    found_scales, found_rotations = principal_axes(covariance[:, rows, columns])
+    torch.testing.assert_close(found_scales.sort(dim=1).values, scales.sort(dim=1).values.float())
+    torch.testing.assert_close(found_rotations.norm(dim=1), torch.ones(200))
+    again = quaternion_to_matrix(found_rotations) * found_scales[:, None]
+    torch.testing.assert_close(again @ again.transpose(1, 2), covariance.float(), rtol=1e-4, atol=1e-6)

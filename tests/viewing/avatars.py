@@ -27,9 +27,11 @@ BACKGROUND = (0.1, 0.2, 0.3)
 MOUTH_TOP = -0.3
 
 
-def make_avatar(scaffold: bool = True, names: tuple[str, ...] = NAMES, size: int = 96) -> Avatar:
+def make_avatar(
+    scaffold: bool = True, names: tuple[str, ...] = NAMES, size: int = 96, num_gaussians: int = 300
+) -> Avatar:
     """An avatar whose jawOpen moves what is low, on a scaffold; else one that floats."""
-    head = make_head(300, scaffold=scaffold, seed=3)
+    head = make_head(num_gaussians, scaffold=scaffold, seed=3)
     if scaffold:
         # Only the scaffold follows the expression.
         head.known_signals.zero_()
