@@ -6,8 +6,10 @@ no Chromium; they are listed by name, with their number, above pytest's closing 
 
 import functools
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -42,6 +44,21 @@ def browser_is_usable() -> bool:
     return chromium() is not None and importlib.util.find_spec("playwright") is not None
 
 
+def submitit_is_usable() -> bool:
+    return importlib.util.find_spec("submitit") is not None
+
+
+def slurm_program(name: str) -> Path | None:
+    """A daemon of SLURM, as Debian calls it, on PATH or in /usr/sbin."""
+    places = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
+    found = shutil.which(name, path=places) or shutil.which(f"{name}-wlm", path=places)
+    return None if found is None else Path(found).resolve()
+
+
+def slurm_is_usable() -> bool:
+    return None not in map(slurm_program, ("slurmctld", "slurmd", "slurmstepd"))
+
+
 NEEDS = {
     "gpu": Need(cuda_is_usable, "needs a usable CUDA device", "GPU tests skipped, no usable CUDA device"),
     "browser": Need(
@@ -49,6 +66,8 @@ NEEDS = {
         "needs Chromium and playwright",
         "Browser tests skipped, no Chromium with playwright",
     ),
+    "submitit": Need(submitit_is_usable, "needs submitit", "SLURM tests skipped, no submitit"),
+    "slurm": Need(slurm_is_usable, "needs slurmctld and slurmd", "SLURM tests skipped, no SLURM"),
 }
 
 

@@ -22,6 +22,7 @@ SCRIPTS = [
     "demo.py",
     "prepare.py",
     "import_checkpoint.py",
+    "fleet.py",
 ]
 RASTERIZER = "submodules/diff-gaussian-rasterization/diff_gaussian_rasterization"
 SIMPLE_KNN = "submodules/simple-knn/simple_knn"
@@ -45,15 +46,19 @@ MAY_IMPORT = {
     "scoring": {"arguments", "scene", "utils"},
     "parametric_head": {"utils"},
     "preparation": {"arguments", "parametric_head", "scene", "utils"},
+    # They run the scripts as processes.
+    "fleets": {"arguments", "utils"},
     RASTERIZER: set(),
     SIMPLE_KNN: set(),
 }
 SCRIPT_NAMES = {
-    *("train", "render", "metrics", "export", "viewer", "demo", "prepare", "tools", "tests", "benchmarks"),
+    *("train", "render", "metrics", "export", "viewer", "demo", "prepare", "fleet"),
+    *("tools", "tests", "benchmarks"),
 }
 OWN = SCRIPT_NAMES | {Path(folder).name for folder in MAY_IMPORT}
 REQUIRED_AS = {"cv2": "opencv-python-headless"}
-OPTIONAL = {"cuda", "onnxruntime"}  # cuda-core: the rasterizer's extras; prepare.py --matting
+# The rasterizer's extras (cuda-core); prepare.py --matting; fleet.py --engine slurm.
+OPTIONAL = {"cuda", "onnxruntime", "submitit"}
 
 
 @cache

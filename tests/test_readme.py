@@ -37,6 +37,7 @@ OWN = (
     "prepare.py",
     "demo.py",
     "import_checkpoint.py",
+    "fleet.py",
 )
 SCRIPTS = (*OWN, *BENCHMARKS)
 # Of pip, ffmpeg and the 3DGS family.

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from arguments.command_line import help_sections, shown_value, spelling
 from arguments.exporting import EXPORT_GROUPS
+from arguments.fleet import FLEET_GROUPS
 from arguments.importing import IMPORT_GROUPS
 from arguments.params import TRAIN_GROUPS, RenderParams
 from arguments.preparation import PREPARATION_GROUPS
@@ -74,6 +75,7 @@ GENERATED = {
     "import_checkpoint.py": lambda: option_tables(IMPORT_GROUPS),
     "viewer.py": lambda: option_tables(VIEWING_GROUPS),
     "prepare.py": lambda: option_tables(PREPARATION_GROUPS),
+    "fleet.py": lambda: option_tables(FLEET_GROUPS),
     "presets": preset_table,
 }
 
