@@ -103,11 +103,11 @@ def swing_path(camera: Camera, num_frames: int, max_yaw_degrees: float) -> list[
     Yaw is one period of a sine, so the path is smooth and closed: the frame after the last is the first.
     Positive yaw takes a camera on +z towards +x. The intrinsics stay.
     """
-    pose = camera.world_to_camera.double()
+    device, pose = camera.world_to_camera.device, camera.world_to_camera.cpu().double()
     cameras = []
     for i in range(num_frames):
         yaw = math.radians(max_yaw_degrees) * math.sin(2 * math.pi * i / num_frames)
-        cameras.append(replace(camera, world_to_camera=(pose @ about_y(-yaw)).float()))
+        cameras.append(replace(camera, world_to_camera=(pose @ about_y(-yaw)).float().to(device)))
     return cameras
 
 

@@ -126,3 +126,12 @@ def test_eyes_are_their_distance_apart_and_agree_on_the_head(camera):
     # What is before the head lies farther to the right for the left eye: it comes out of the screen.
     nearer = camera.center * 0.2
     assert pixel_of(left, nearer.tolist())[0] > pixel_of(right, nearer.tolist())[0] + 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["swing", "orbit", "spiral"])
+def test_paths_of_a_camera_on_a_gpu_stay_there(camera, name):
+    here, there = (camera_path(name, camera.to(device), 5, 30.0) for device in ("cpu", "cuda"))
+    for one, other in zip(here, there, strict=True):
+        assert other.world_to_camera.is_cuda
+        assert torch.equal(one.world_to_camera, other.world_to_camera.cpu())
