@@ -198,7 +198,8 @@ def test_a_video_is_prepared_while_another_row_trains(run_fleet, tmp_path):
     (tmp_path / "film.mp4").touch()
     text = f"name,source,seed\na,DATA,7\nb,{tmp_path / 'film.mp4'},1\n"
     process = start_in_background(tmp_path, text)
-    wait_for(lambda: any(call.startswith("prepare.py") for call in calls(tmp_path)))
+    for script in ("prepare.py", "train.py"):
+        wait_for(lambda script=script: any(call.startswith(script) for call in calls(tmp_path)))
     wait_for(lambda: state(tmp_path / "out", "b") == {"prepare": "done"})
     # The one place is taken.
     assert sum(call.startswith("train.py") for call in calls(tmp_path)) == 1
