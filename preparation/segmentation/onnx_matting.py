@@ -7,34 +7,15 @@ import cv2
 import numpy as np
 
 from utils.errors import UserError
+from utils.onnx import onnx_session
 
 
 class OnnxMatting:
     """A matting network from a file: takes RGB in [-1, 1] as [1, 3, h, w], gives a matte in [0, 1] first."""
 
     def __init__(self, path: Path, default_size: int = 512) -> None:
-        try:
-            import onnxruntime
-        except ModuleNotFoundError:
-            raise UserError("--matting: no module named onnxruntime: pip install onnxruntime") from None
-        if not path.is_file():
-            raise UserError(f"--matting {path}: no such file; expected an ONNX model")
-        options = onnxruntime.SessionOptions()
-        # Its errors are exceptions too, and those we print.
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise UserError(f"--matting {path}: onnxruntime cannot load it ({error})") from None
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not _holds_pictures(inputs[0].shape):
-            found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs) or "nothing"
-            raise UserError(
-                f"--matting {path}: takes {found}; expected one tensor(float) [1, 3, height, width]"
-            )
-        self._input = inputs[0]
+        self._session = onnx_session("--matting", path, _holds_pictures, "[1, 3, height, width]")
+        self._input = self._session.get_inputs()[0]
         sides = [side if isinstance(side, int) else default_size for side in self._input.shape[-2:]]
         self._size = (sides[1], sides[0])
         self._try_out(path)

@@ -12,6 +12,7 @@ import numpy as np
 from rendering.driving.live_link import ARKIT_NAMES
 from rendering.driving.speech.sound import RATE, Sound
 from utils.errors import UserError
+from utils.onnx import onnx_session
 
 NAMES_KEY, RATE_KEY = "coefficients", "rate"
 # Of the sound's length: so far off the frames of a stated rate may end.
@@ -25,23 +26,7 @@ class OnnxSpeech:
 
     def __init__(self, path: Path) -> None:
         self._where = f"--audio_model {path}"
-        try:
-            import onnxruntime
-        except ModuleNotFoundError:
-            raise UserError("--audio_model: no module named onnxruntime: pip install onnxruntime") from None
-        options = onnxruntime.SessionOptions()
-        # Its errors are exceptions too, and those we print.
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise UserError(f"{self._where}: onnxruntime cannot load it ({error})") from None
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not _takes_waveform(inputs[0].shape):
-            found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs) or "nothing"
-            raise UserError(f"{self._where}: takes {found}; expected one tensor(float) [1, samples]")
+        self._session = onnx_session("--audio_model", path, _takes_waveform, "[1, samples]")
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.names = self._read_names(metadata.get(NAMES_KEY, ""))
         self.rate = self._read_rate(metadata.get(RATE_KEY))
