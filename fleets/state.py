@@ -14,11 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from fleets.stages import Plan, Stage
 from utils.json_files import read_json, write_json
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
+from utils.locks import LOCK_NAME, try_lock
 
 RUNNING, DONE, LEFT_OUT, FAILED = "running", "done", "left out", "failed"
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -93,17 +89,10 @@ def holding(folder: Path, is_stopped: Callable[[], bool] = lambda: False) -> Ite
     None where it was stopped before. Where a system has no such locks, nothing is held.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("ab") as file:
-        while fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if is_stopped():
-                    yield None
-                    return
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-            except OSError:
-                # Some network file systems have none.
-                break
+    with (folder / LOCK_NAME).open("ab") as file:
+        while try_lock(file) is False:
+            if is_stopped():
+                yield None
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
         yield file

@@ -18,6 +18,20 @@ except ImportError:
 LOCK_NAME = ".lock"
 
 
+def try_lock(file: BinaryIO) -> bool | None:
+    """Whether an open file could be locked; None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Some network file systems have none.
+        return None
+    return True
+
+
 class FolderLock:
     """Holds a folder from `take` to `release`.
 
@@ -33,18 +47,16 @@ class FolderLock:
         if self._file is not None or fcntl is None:
             return
         file = (folder / LOCK_NAME).open("a+b")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        is_ours = try_lock(file)
+        if is_ours is False:
             file.seek(0)
             holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
             file.close()
             raise UserError(
                 f"-m/--model_path {folder}: process {holder} trains there; wait for its end, or name another "
                 "folder"
-            ) from None
-        except OSError:
-            # Some network file systems have none.
+            )
+        if is_ours is None:
             file.close()
             return
         self._file = file
