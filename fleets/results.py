@@ -128,6 +128,8 @@ def _pictures(result: Result) -> str:
     # Slow to import; a table that is wrong needs no pictures.
     import cv2
 
+    from utils.images import jpeg_bytes
+
     names = sorted(path.name for path in result.views.glob("renders/*.png")) if result.views else []
     if not names:
         return ""
@@ -138,5 +140,4 @@ def _pictures(result: Result) -> str:
     image = cv2.hconcat(pair)
     width = max(1, round(image.shape[1] * PICTURE_HEIGHT / image.shape[0]))
     image = cv2.resize(image, (width, PICTURE_HEIGHT), interpolation=cv2.INTER_AREA)
-    is_encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return base64.b64encode(data.tobytes()).decode() if is_encoded else ""
+    return base64.b64encode(jpeg_bytes(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), QUALITY)).decode()

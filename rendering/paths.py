@@ -52,26 +52,21 @@ def camera_path(
 def orbit_path(camera: Camera, num_frames: int) -> list[Camera]:
     """Go once around the world's y axis, at one speed; the frame after the last is the first. Positive yaw
     takes a camera on +z towards +x."""
-    device, pose = camera.world_to_camera.device, camera.world_to_camera.cpu().double()
-    return [
-        replace(camera, world_to_camera=(pose @ about_y(-2 * math.pi * i / num_frames)).float().to(device))
-        for i in range(num_frames)
-    ]
+    return [camera.turned(about_y(-2 * math.pi * i / num_frames)) for i in range(num_frames)]
 
 
 def spiral_path(camera: Camera, num_frames: int, max_yaw: float) -> list[Camera]:
     """Swing by `max_yaw` (degrees) to either side, a third of it up and down, the distance by a tenth to and
     fro, each a sine, so that the path is smooth and closed."""
-    device, pose = camera.world_to_camera.device, camera.world_to_camera.cpu().double()
     cameras = []
     for i in range(num_frames):
         phase = 2 * math.pi * i / num_frames
         yaw = math.radians(max_yaw) * math.sin(phase)
         pitch = SPIRAL_PITCH * math.radians(max_yaw) * math.sin(2 * phase)
-        moved = pose @ about_x(pitch) @ about_y(-yaw)
+        moved = camera.turned(about_x(pitch) @ about_y(-yaw)).world_to_camera
         # Away from the origin, along the line to it.
         moved[:3, 3] *= 1 + SPIRAL_DISTANCE * math.sin(phase)
-        cameras.append(replace(camera, world_to_camera=moved.float().to(device)))
+        cameras.append(camera.posed(moved))
     return cameras
 
 

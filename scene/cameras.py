@@ -71,6 +71,12 @@ class Camera:
         other.__dict__["intrinsics"] = self.intrinsics
         return other
 
+    def turned(self, turn: Tensor) -> "Camera":
+        """Return the camera as it stands where the world before it makes a turn [4, 4], in float64 on the
+        host."""
+        pose = self.world_to_camera
+        return self.posed((pose.cpu().double() @ turn).float().to(pose.device))
+
     def to(self, device: torch.device | str) -> "Camera":
         """Return the camera with its pose on a device."""
         return replace(self, world_to_camera=self.world_to_camera.to(device))
@@ -103,12 +109,8 @@ def swing_path(camera: Camera, num_frames: int, max_yaw_degrees: float) -> list[
     Yaw is one period of a sine, so the path is smooth and closed: the frame after the last is the first.
     Positive yaw takes a camera on +z towards +x. The intrinsics stay.
     """
-    device, pose = camera.world_to_camera.device, camera.world_to_camera.cpu().double()
-    cameras = []
-    for i in range(num_frames):
-        yaw = math.radians(max_yaw_degrees) * math.sin(2 * math.pi * i / num_frames)
-        cameras.append(replace(camera, world_to_camera=(pose @ about_y(-yaw)).float().to(device)))
-    return cameras
+    yaws = (math.radians(max_yaw_degrees) * math.sin(2 * math.pi * i / num_frames) for i in range(num_frames))
+    return [camera.turned(about_y(-yaw)) for yaw in yaws]
 
 
 def about_x(angle: float) -> Tensor:

@@ -13,7 +13,7 @@ from scoring.comparison import Method
 from scoring.grouping import yaws_of
 from utils.errors import UserError
 from utils.files import write_text
-from utils.images import to_uint8
+from utils.images import jpeg_bytes, shrunk, to_uint8
 from utils.json_files import finite
 from utils.progress import Progress
 
@@ -105,14 +105,9 @@ def _pictures(methods: Sequence[Method], place: int, width: int) -> list[str]:
 
 
 def _jpeg(pixels: np.ndarray, width: int) -> str:
-    if width < pixels.shape[1]:
-        height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    flags = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    is_encoded, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags)
-    assert is_encoded, "the JPEG encoder refused an 8-bit image"
-    return base64.b64encode(data.tobytes()).decode()
+    # Colours as finely as brightness.
+    flags = cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    return base64.b64encode(jpeg_bytes(shrunk(pixels, width), QUALITY, *flags)).decode()
 
 
 def _size(pictures: Sequence[str]) -> int:

@@ -53,7 +53,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def draw_sheet(avatar_path: Path, path: Path) -> None:
     """Faces of an avatar, each seen from three sides, as a JPEG."""
-    import cv2
     import torch
 
     from gaussian_renderer import render
@@ -71,12 +70,10 @@ def draw_sheet(avatar_path: Path, path: Path) -> None:
 
     rows = []
     for yaw in YAWS:
-        turned = camera.world_to_camera.double() @ about_y(-yaw * torch.pi / 180)
-        view = camera.posed(turned.float())
+        view = camera.turned(about_y(-yaw * torch.pi / 180))
         rows.append([(f"{name}, {yaw:+.0f} degrees", picture(view, face)) for name, face in FACES.items()])
     sheet = images.contact_sheet(rows)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
-    path.write_bytes(cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), quality)[1].tobytes())
+    path.write_bytes(images.jpeg_bytes(sheet, quality=85))
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 

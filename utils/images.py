@@ -68,6 +68,14 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
         raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def jpeg_bytes(pixels: np.ndarray, quality: int, *flags: int) -> bytes:
+    """An 8-bit image [H, W, 3] as JPEG; `flags`: more of OpenCV's."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, *flags]
+    is_encoded, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    assert is_encoded, "the JPEG encoder refused an 8-bit image"
+    return data.tobytes()
+
+
 def read_png(path: str | Path) -> np.ndarray:
     """Read an image file as an 8-bit array [H, W, 3]. Raises UserError where it is missing or damaged."""
     try:
@@ -158,7 +166,7 @@ def contact_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], max_width: i
 
     Images wider than `max_width` pixels are scaled down. Rows may differ in length and images in size.
     """
-    cells = [[with_label(_shrunk(image, max_width), label) for label, image in row] for row in rows]
+    cells = [[with_label(shrunk(image, max_width), label) for label, image in row] for row in rows]
     if not any(cells):
         raise ValueError("rows: expected at least one image")
     num_columns = max(map(len, cells))
@@ -175,7 +183,8 @@ def contact_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], max_width: i
     return sheet
 
 
-def _shrunk(image: np.ndarray, max_width: int) -> np.ndarray:
+def shrunk(image: np.ndarray, max_width: int) -> np.ndarray:
+    """An 8-bit image at most so wide, by means over areas."""
     height, width = image.shape[:2]
     if width <= max_width:
         return image

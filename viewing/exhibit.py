@@ -17,7 +17,7 @@ from scene.cameras import OPENGL_TO_OPENCV, Camera
 from scene.head_model import GaussianHead
 from scene.light_head import LightHead
 from scene.views import Drive
-from utils.images import depth_to_color, to_uint8, with_alpha
+from utils.images import depth_to_color, jpeg_bytes, to_uint8, with_alpha
 from utils.rotations import quaternion_to_matrix
 from utils.spherical_harmonics import dc_to_rgb
 from viewing.messages import MODES, Look, Moment
@@ -211,11 +211,10 @@ def coefficient_ranges(avatar: Avatar) -> Tensor:
 def encoded(picture: np.ndarray, encoding: str) -> bytes:
     """A picture [H, W, 3 or 4] as PNG or JPEG; what is transparent is a PNG in any case."""
     has_alpha = picture.shape[2] == 4
+    if not has_alpha and encoding != "png":
+        return jpeg_bytes(picture, JPEG_QUALITY)
     order = cv2.COLOR_RGBA2BGRA if has_alpha else cv2.COLOR_RGB2BGR
-    suffix, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    if has_alpha or encoding == "png":
-        suffix, options = ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    is_encoded, data = cv2.imencode(suffix, cv2.cvtColor(picture, order), options)
+    is_encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, order), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert is_encoded, "the encoder refused an 8-bit image"
     return data.tobytes()
 
