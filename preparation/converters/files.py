@@ -22,6 +22,15 @@ _PLY_TYPES = {
 _PLY_TYPES |= {"char": "i1", "int8": "i1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4"}
 
 
+def split_files(root: Path) -> list[Path]:
+    """transforms.json, else those of transforms_train, _val and _test.json that are there."""
+    whole = root / "transforms.json"
+    if whole.is_file():
+        return [whole]
+    paths = (root / f"transforms_{name}.json" for name in ("train", "val", "test"))
+    return [path for path in paths if path.is_file()]
+
+
 def number_in(name: str) -> int:
     """The last number in a file's name. Raises ValueError."""
     digits = re.findall(r"\d+", Path(name).stem)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preparation.converters.files import number_in, slashed
+from preparation.converters.files import number_in, slashed, split_files
 from preparation.converters.record import (
     ForeignClip,
     ForeignFrame,
@@ -23,7 +23,6 @@ from utils.errors import UserError
 from utils.json_files import read_bounded
 from utils.progress import track
 
-SPLITS = ("train", "val", "test")
 # Beside exp/, where they are there for every frame.
 _MORE = ("jaw", "eyes", "eyelids")
 # Of the red channel of a parsing map.
@@ -32,16 +31,12 @@ _CLOTHES = 90
 
 def read_insta(root: Path, quiet: bool = True) -> ForeignClip:
     """Read INSTA's transforms.json, or the files of its split, and what they name. Raises UserError."""
-    path = root / "transforms.json"
-    if not path.is_file():
-        parts = [root / f"transforms_{name}.json" for name in SPLITS]
-        path = next((part for part in parts if part.is_file()), path)
+    path, *others = split_files(root) or [root / "transforms.json"]
     try:
         document = _document(path)
         intrinsics = intrinsics_of(*(float(document[key]) for key in ("fl_x", "fl_y", "cx", "cy")))
         entries = [(path, entry) for entry in document["frames"]]
-        if path.name != "transforms.json":
-            entries += _other_splits(root, path, {number_in(entry["file_path"]) for _, entry in entries})
+        entries += _other_splits(others, {number_in(entry["file_path"]) for _, entry in entries})
         more = [name for name in _MORE if all(_beside(root, entry, name).is_file() for _, entry in entries)]
         tracked = track(entries, len(entries), "reading frames", quiet=quiet)
         frames = [_frame(root, source, entry, intrinsics, more) for source, entry in tracked]
@@ -63,17 +58,15 @@ def _document(path: Path) -> dict:
         raise ValueError("lists within lists") from error
 
 
-def _other_splits(root: Path, first: Path, known: set[int]) -> list[tuple[Path, dict]]:
+def _other_splits(paths: list[Path], known: set[int]) -> list[tuple[Path, dict]]:
     """Frames of the other files of the split; some of them repeat frames of one another."""
     entries = []
-    for name in SPLITS:
-        path = root / f"transforms_{name}.json"
-        if path != first and path.is_file():
-            for entry in _document(path)["frames"]:
-                number = number_in(entry["file_path"])
-                if number not in known:
-                    known.add(number)
-                    entries.append((path, entry))
+    for path in paths:
+        for entry in _document(path)["frames"]:
+            number = number_in(entry["file_path"])
+            if number not in known:
+                known.add(number)
+                entries.append((path, entry))
     return entries
 
 

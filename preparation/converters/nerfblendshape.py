@@ -9,7 +9,7 @@ parsing/<id>.png.
 from collections.abc import Callable
 from pathlib import Path
 
-from preparation.converters.files import frames_of, matrix, vector
+from preparation.converters.files import frames_of, matrix, split_files, vector
 from preparation.converters.record import (
     ForeignClip,
     ForeignFrame,
@@ -22,7 +22,6 @@ from utils.errors import UserError
 from utils.progress import track
 
 _MOST_IMAGES = 10**9
-SPLITS = ("train", "val", "test")
 _FOCAL_KEYS = (("fx", "fy"), ("fl_x", "fl_y"), ("focal_len", "focal_len"), ("focal_length", "focal_length"))
 _MASKS: tuple[Callable[[int], str], ...] = (
     lambda number: f"mask/{number + 1}.png",
@@ -56,9 +55,7 @@ def read_nerfblendshape(root: Path, quiet: bool = True) -> ForeignClip:
 
 def _entries(root: Path) -> tuple[list[tuple[Path, dict]], dict]:
     """Each frame once with the file that has it, by img_id, and the first document."""
-    paths = [root / "transforms.json"]
-    if not paths[0].is_file():
-        paths = [path for name in SPLITS if (path := root / f"transforms_{name}.json").is_file()]
+    paths = split_files(root)
     if not paths:
         raise UserError(f"{root / 'transforms.json'}: missing; expected a data set of NeRFBlendShape")
     found, documents = [], []

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from preparation.converters.files import frames_of, inside, matrix, number_in, read_npz, vector
+from preparation.converters.files import frames_of, inside, matrix, number_in, read_npz, split_files, vector
 from preparation.converters.flame_pose import FlameMotion, poses_of_meshes, with_flame_motion
 from preparation.converters.record import (
     ForeignClip,
@@ -27,7 +27,6 @@ from utils.progress import track
 
 # Rotation vectors and metres.
 _RIGID = ("rotation", "neck_pose", "translation")
-SPLITS = ("train", "val", "test")
 # What becomes of FLAME's arrays: names in ours, and their lengths where they are fixed.
 _COEFFICIENTS = {
     "exp": ("expr", None),
@@ -80,9 +79,7 @@ def read_vhap(root: Path, quiet: bool = True) -> ForeignClip:
 
 def _entries(root: Path) -> list[_Entry]:
     """The pictures of transforms.json, or of the split's files, each once."""
-    paths = [root / "transforms.json"]
-    if not paths[0].is_file():
-        paths = [path for name in SPLITS if (path := root / f"transforms_{name}.json").is_file()]
+    paths = split_files(root)
     if not paths:
         raise UserError(f"{root / 'transforms.json'}: missing; expected a data set as VHAP exports it")
     entries, seen, sequences = [], set(), {}
