@@ -14,8 +14,6 @@ from utils.startup import prepare_environment
 
 # Of its clip the published code scores the last frames, and shrinks frames that are wider.
 NUM_TESTED, WIDEST = 50, 1_600
-# Frames that stay with the avatar as a motion to play.
-MOTION_FRAMES = 1_000
 # Largest difference of two numbers of one pose, world units.
 SAME_POSE = 1e-3
 
@@ -52,7 +50,14 @@ def write(params: ImportParams, head, iteration: int, arguments) -> None:
     import torch
 
     from arguments import ModelParams, TrainConfig, save_config
-    from scene.avatar import MODEL_FOLDER, Avatar, neutral_expression, save_avatar, typical_camera
+    from scene.avatar import (
+        MODEL_FOLDER,
+        MOTION_FRAMES,
+        Avatar,
+        neutral_expression,
+        save_avatar,
+        typical_camera,
+    )
     from scene.dataset import resolve_size
     from scene.dataset_readers import read_transforms, split_clip
     from scene.published_checkpoint import read_poses

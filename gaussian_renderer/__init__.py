@@ -13,7 +13,7 @@ from torch import Tensor
 
 from arguments import PipelineParams
 from diff_gaussian_rasterization import Rasterization, Splats, View, rasterize
-from utils.rotations import quaternion_to_matrix
+from utils.rotations import packed_covariances, quaternion_to_matrix
 from utils.spherical_harmonics import sh_to_rgb
 
 RASTERIZER_ONLY = PipelineParams()
@@ -41,7 +41,8 @@ def render(
     if pipeline.convert_SHs_python:
         splats = splats._replace(colors=_colors_seen_from(world_to_camera, splats), sh=None)
     if pipeline.compute_cov3D_python:
-        splats = splats._replace(cov3d=_covariances(splats), scales=None, rotations=None)
+        covariances = packed_covariances(quaternion_to_matrix(splats.rotations), splats.scales)
+        splats = splats._replace(cov3d=covariances, scales=None, rotations=None)
     drawn = rasterize(splats, view, background, means2d=means2d)
     if pipeline.debug:
         _check_finite("splats", splats)
@@ -82,11 +83,3 @@ def _colors_seen_from(world_to_camera: Tensor, splats: Splats) -> Tensor:
     center = -world_to_camera[:3, :3].T @ world_to_camera[:3, 3]
     directions = torch.nn.functional.normalize(splats.means - center, dim=1)
     return sh_to_rgb(splats.sh, directions)  # [N, 3]
-
-
-def _covariances(splats: Splats) -> Tensor:
-    """R S S^T R^T (Eq. 6 of Kerbl et al. 2023) as xx xy xz yy yz zz: [N, 6]."""
-    factor = quaternion_to_matrix(splats.rotations) * splats.scales[:, None, :]  # [N, 3, 3]
-    covariance = factor @ factor.transpose(1, 2)
-    rows, columns = torch.triu_indices(3, 3)
-    return covariance[:, rows, columns]

@@ -29,6 +29,8 @@ from utils.errors import UserError
 UNFIT = (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError, OverflowError)
 MODEL_FOLDER, LIGHT_FOLDER = "model", "light"
 MOTION = "clip.motion"
+# Of the clip that stay with the avatar as a motion to play, 20 KB a hundred.
+MOTION_FRAMES = 1_000
 # In the metadata of a head of the published code.
 PUBLISHED = "published_head"
 # Most of the file; loaded as float32 again.

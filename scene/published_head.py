@@ -25,8 +25,10 @@ from torch.nn import functional as F
 
 from diff_gaussian_rasterization import Splats
 from scene.cameras import NEAR, Camera
+from scene.head_model import stacked
 from scene.triplane import PLANE_AXES
 from scene.views import Drive
+from utils.rotations import packed_covariances, quaternion_polynomial
 from utils.tensor_cores import products_by_tensor_cores
 
 NUM_FREQUENCIES, ENCODING_SIZE = 10, 63
@@ -110,13 +112,12 @@ class PublishedHead(nn.Module):
             scales=None,
             rotations=None,
             sh=sh.view(-1, NUM_SH, 3),
-            cov3d=covariances(scales, rotations),
+            cov3d=packed_covariances(quaternion_polynomial(rotations), scales),
         )
 
     def views(self, cameras: Sequence[Camera], drives: Sequence[Drive]) -> Splats:
         """What `forward` gives for V cameras and drives, stacked: [V, N, ...]."""
-        views = [self(camera, drive) for camera, drive in zip(cameras, drives, strict=True)]
-        return Splats(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*views)))
+        return stacked([self(camera, drive) for camera, drive in zip(cameras, drives, strict=True)])
 
     def deformed(self, expression: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means [N, 3], scales [N, 3], quaternions [N, 4] of any length, under an expression [E]."""
@@ -188,18 +189,6 @@ def zooms_of(tau: Tensor) -> Tensor:  # [N, K, 3]
     entries = torch.stack([*entries, 1 - xx - yy])  # [9, N, K]
     pieces = entries.reshape(9 * num, -1).reshape(num, 3, 3, -1)  # [N, row, column, K]
     return pieces.sum(dim=1).transpose(1, 2).contiguous()
-
-
-def covariances(scales: Tensor, rotations: Tensor) -> Tensor:  # [N, 6]
-    """B diag(s)^2 B^T as xx xy xz yy yz zz, with the quaternions' polynomial B as they are."""
-    w, x, y, z = rotations.unbind(-1)
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    factors = [torch.stack(row, dim=-1) * scales for row in rows]  # each [N, 3]
-    return torch.stack([(factors[i] * factors[j]).sum(dim=-1) for i in range(3) for j in range(i, 3)], dim=-1)
 
 
 def _attribute(name: str) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from arguments import TrainConfig
 from rendering.export import save_point_cloud
 from rendering.views import FrameViews
-from scene.avatar import Avatar, neutral_expression, save_avatar, typical_camera
+from scene.avatar import MOTION_FRAMES, Avatar, neutral_expression, save_avatar, typical_camera
 from scene.dataset import FrameDataset
 from scene.dataset_readers import Clip, Split
 from scene.head_model import GaussianHead
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 # Iterations between two looks at the loss: each one waits for the GPU.
 REPORT_INTERVAL = 10
 PREFETCHED_FRAMES = 8
-# Of the clip that stay with the avatar as a motion to play, 20 KB a hundred.
-MOTION_FRAMES = 1_000
 
 
 class TrainingData(NamedTuple):

@@ -14,7 +14,13 @@ def quaternion_to_matrix(quaternions: Tensor) -> Tensor:
     Normalises inside, with gradient. A zero quaternion gives the identity. Source: Diebel 2006, Eq. 125.
     """
     _check_quaternions(quaternions, "quaternions")
-    w, x, y, z = F.normalize(quaternions, dim=-1).unbind(-1)
+    return quaternion_polynomial(F.normalize(quaternions, dim=-1))
+
+
+def quaternion_polynomial(quaternions: Tensor) -> Tensor:
+    """The same of quaternions as they are: no rotation where their length is not 1."""
+    _check_quaternions(quaternions, "quaternions")
+    w, x, y, z = quaternions.unbind(-1)
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
@@ -48,6 +54,13 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     y = matrix[..., 0, 2] - matrix[..., 2, 0]
     z = matrix[..., 1, 0] - matrix[..., 0, 1]
     return torch.stack([w, x / (4 * w), y / (4 * w), z / (4 * w)], dim=-1)
+
+
+def packed_covariances(matrices: Tensor, scales: Tensor) -> Tensor:
+    """M S S^T M^T of matrices [N, 3, 3] and scales [N, 3] (Eq. 6 of Kerbl et al. 2023): [N, 6] as xx xy xz yy
+    yz zz."""
+    rows = (matrices * scales[:, None, :]).unbind(1)  # each [N, 3]
+    return torch.stack([(rows[i] * rows[j]).sum(dim=1) for i in range(3) for j in range(i, 3)], dim=1)
 
 
 def principal_axes(covariances: Tensor) -> tuple[Tensor, Tensor]:
