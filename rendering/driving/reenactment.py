@@ -1,6 +1,8 @@
 """The avatar as another face moves: its own camera, or one along a path; no truth, so no scores."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,16 +43,9 @@ def driven_by_sequence(config: RenderConfig, avatar: Avatar, background: Tensor)
     motion = torch.from_numpy(played.coefficients).to(background.device)
     driver = sequence.source.resolve()
     name = f"reenacted_by_{driver.name if driver.is_dir() else driver.stem}"
-    if options.camera_path:
-        name += f"_{path_suffix(options.camera_path)}"
-        views = along_path(config, avatar, motion, background)
-    else:
-        camera = own_camera(config, avatar)
-        cameras = [_turned(camera, turn) for turn in played.rotations] if options.driving_pose else None
-        views = DrivenViews(
-            cameras or [camera] * len(played), motion, background, moves_head=True, pictures=played.pictures
-        )
-    return ViewSets({name: views}, (*sequence.notes, *notes), sequence.rate)
+    turns = played.rotations if options.driving_pose else None
+    views = _performed(config, avatar, name, motion, background, turns, played.pictures)
+    return ViewSets(views, (*sequence.notes, *notes), sequence.rate)
 
 
 def spoken(config: RenderConfig, avatar: Avatar, background: Tensor) -> ViewSets:
@@ -77,14 +72,27 @@ def spoken(config: RenderConfig, avatar: Avatar, background: Tensor) -> ViewSets
         expressions = expressions[: config.model.max_frames]
     motion = torch.from_numpy(expressions).to(background.device)
     name = f"spoken_{options.audio.stem}"
-    if options.camera_path:
-        name += f"_{path_suffix(options.camera_path)}"
-        views = along_path(config, avatar, motion, background)
-    else:
-        camera = own_camera(config, avatar)
-        cameras = [_turned(camera, turn) for turn in sequence.rotations[: len(motion)]]
-        views = DrivenViews(cameras, motion, background, moves_head=True)
-    return ViewSets({name: views}, (*sequence.notes, *notes), sequence.rate, sound=options.audio)
+    views = _performed(config, avatar, name, motion, background, sequence.rotations[: len(motion)])
+    return ViewSets(views, (*sequence.notes, *notes), sequence.rate, sound=options.audio)
+
+
+def _performed(
+    config: RenderConfig,
+    avatar: Avatar,
+    name: str,
+    motion: Tensor,  # [F, E]
+    background: Tensor,
+    turns: np.ndarray | None = None,  # [F, 3, 3]
+    pictures: Sequence[Path] | None = None,
+) -> dict[str, DrivenViews]:
+    """A motion along the path that the options name, else before the avatar's own camera, where the head may
+    make turns and the driver's pictures stand beside it."""
+    path = config.render.camera_path
+    if path:
+        return {f"{name}_{path_suffix(path)}": along_path(config, avatar, motion, background)}
+    camera = own_camera(config, avatar)
+    cameras = [camera] * len(motion) if turns is None else [_turned(camera, turn) for turn in turns]
+    return {name: DrivenViews(cameras, motion, background, moves_head=True, pictures=pictures)}
 
 
 def one_expression(config: RenderConfig, avatar: Avatar, background: Tensor) -> ViewSets:

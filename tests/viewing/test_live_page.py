@@ -11,7 +11,7 @@ from rendering.driving.head_angles import rotations_of
 from rendering.driving.live.calibration import LiveFace
 from rendering.driving.live.frame import LiveFrame, Reading
 from tests.viewing.avatars import folder_of, make_avatar, on_show, psnr, rendered
-from tests.viewing.test_page import AT_REST, DARK, camera_of, pixels, wait
+from tests.viewing.test_page import AT_REST, DARK, camera_of, opened, pixels, wait
 from viewing.exhibit import coefficient_ranges
 from viewing.light_forms import offer_light_forms
 
@@ -34,17 +34,9 @@ def shown(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, shown):
-    page = browser.new_page(viewport={"width": 800, "height": 460})
-    complaints = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-    page.goto(shown.server.address)
-    wait(page, "globalThis.viewer?.isDrawnHere")
-    page.click("#drawing button >> nth=0")
-    yield page
-    page.close()
+    with opened(browser, shown, width=800) as page:
+        yield page
     shown.desk.live._face.reset()
-    assert complaints == []
 
 
 def submit(shown, yaw: float = 0.0, **coefficients: float) -> None:

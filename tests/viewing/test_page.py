@@ -1,6 +1,7 @@
 """The page in a real browser: it draws what render.py draws, moves when dragged and when a slider moves."""
 
 import base64
+import contextlib
 import io
 import time
 
@@ -47,17 +48,8 @@ def shown(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(browser, shown):
-    page = browser.new_page(viewport={"width": 900, "height": 460})
-    complaints = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-    page.goto(shown.server.address)
-    wait(page, "globalThis.viewer?.isDrawnHere")
-    # Even where it is slow.
-    page.click("#drawing button >> nth=0")
-    yield page
-    page.close()
-    assert complaints == []
+    with opened(browser, shown, width=900) as page:
+        yield page
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +61,22 @@ def fresh(page):
     page.click("#drawing button >> nth=0")
     page.evaluate("viewer.orbit.reset()")
     wait(page, AT_REST)
+
+
+@contextlib.contextmanager
+def opened(browser, shown, width: int):
+    """The viewer's page, drawn by the browser, which must have nothing to complain of."""
+    page = browser.new_page(viewport={"width": width, "height": 460})
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    page.goto(shown.server.address)
+    wait(page, "globalThis.viewer?.isDrawnHere")
+    # Even where it is slow.
+    page.click("#drawing button >> nth=0")
+    yield page
+    page.close()
+    assert complaints == []
 
 
 def wait(page, condition: str, seconds: float = 60) -> None:
