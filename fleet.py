@@ -3,24 +3,26 @@
     python fleet.py people.csv -o output/fleet
 
 Each row goes through prepare.py (a video), train.py, render.py, metrics.py and export.py, each as its own
-process; rows share the machine's GPUs, or are jobs of a SLURM cluster (--engine slurm). A row that fails
-stops nobody. The same command goes on where it was ended, however that happened. OUT/fleet.html and fleet.csv
-hold what came out; docs/fleet.md tells more.
+process; rows share the machine's GPUs, or are jobs of a SLURM cluster or tasks of Ray (--engine slurm|ray). A
+row that fails stops nobody. The same command goes on where it was ended, however that happened.
+OUT/fleet.html and fleet.csv hold what came out; docs/fleet.md tells more.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arguments.fleet import FleetParams, parse_fleet_args
 from utils.errors import exit_on_user_error
 from utils.startup import prepare_environment
 
+if TYPE_CHECKING:
+    from fleets.engine import Engine
+    from fleets.stages import Plan
+
 ROOT = Path(__file__).resolve().parent
-SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @exit_on_user_error
@@ -28,6 +30,7 @@ def main(argv: list[str] | None = None, scripts: Path = ROOT) -> int:
     # Before torch is imported: --help and a wrong table answer at once.
     options = parse_fleet_args(argv)
     from fleets.board import Board
+    from fleets.engine import run_engine
     from fleets.results import write_results
     from fleets.rows import read_rows
     from fleets.stages import plans_of
@@ -42,14 +45,7 @@ def main(argv: list[str] | None = None, scripts: Path = ROOT) -> int:
     if not options.quiet:
         print(f"{len(plans)} rows, {num_done} of them done; {options.out}", file=sys.stderr)
 
-    interruption: list[int] = []
-    watch_signals(interruption, engine)
-    board = Board(plans, engine.num_places, quiet=options.quiet)
-    engine.start()
-    while engine.is_running():
-        board.update()
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    board.update()
+    interruption = run_engine(engine, Board(plans, quiet=options.quiet))
     results = write_results(options.out, plans)
     for result in results:
         if result.status == FAILED:
@@ -59,32 +55,23 @@ def main(argv: list[str] | None = None, scripts: Path = ROOT) -> int:
     print(f"{counts}: {options.out / 'fleet.html'}")
     if interruption:
         print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 128 + interruption[0]
+        return interruption
     return int(statuses.count(DONE) < len(plans))
 
 
-def choose_engine(options: FleetParams, plans: list):
+def choose_engine(options: FleetParams, plans: list[Plan]) -> Engine:
     """What runs the rows. Raises UserError where it is not there."""
     if options.engine == "slurm":
         from fleets.slurm import slurm_engine
 
-        values = options.slurm_values
-        return slurm_engine(plans, options.out, options.device, options.minutes, options.requeues, values)
-    from fleets.local import LocalEngine, find_devices
+        return slurm_engine(plans, options)
+    if options.engine == "ray":
+        from fleets.ray import ray_engine
 
-    devices = find_devices(options.device, options.workers)
-    return LocalEngine(plans, devices, options.prepare_workers)
+        return ray_engine(plans, options)
+    from fleets.local import local_engine
 
-
-def watch_signals(interruption: list[int], engine) -> None:
-    """Let Ctrl-C and SIGTERM end all rows where they are, each saved; the number of the signal is noted."""
-
-    def stop(number: int, frame) -> None:
-        interruption.append(number)
-        engine.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    return local_engine(plans, options)
 
 
 if __name__ == "__main__":

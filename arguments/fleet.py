@@ -12,8 +12,16 @@ from utils.errors import UserError
 from utils.files import why_not_writable
 
 FLEET_USAGE = "python fleet.py people.csv -o output/fleet"
-ENGINES = ("local", "slurm")
-OF_ONE_ENGINE = {"local": ("workers", "prepare_workers"), "slurm": ("minutes", "requeues", "slurm")}
+ENGINES = ("local", "slurm", "ray")
+# Of the options that not every engine knows.
+ENGINES_OF = {
+    "workers": ("local", "ray"),
+    "prepare_workers": ("local",),
+    "cpus": ("ray",),
+    "minutes": ("slurm",),
+    "requeues": ("slurm", "ray"),
+    "slurm": ("slurm",),
+}
 
 
 @dataclass(frozen=True)
@@ -31,23 +39,29 @@ class FleetParams:
         None, "folder of the results", short="o", shown="output/<name of the table's file>"
     )
     engine: str = option(
-        "local", "what runs the rows: this machine, or a SLURM cluster through submitit", choices=ENGINES
+        "local",
+        "what runs the rows: this machine, a SLURM cluster through submitit, or Ray (the cluster that "
+        "RAY_ADDRESS names, else one on this machine)",
+        choices=ENGINES,
     )
     workers: int = option(
         1,
-        "rows that share a GPU, or the CPU, at a time",
+        "rows that share a GPU, or the CPU, at a time; with Ray, a GPU only",
         low=1,
         high=1000,
     )
     prepare_workers: int = option(
         1, "videos prepared at a time, on the CPU beside the rows that train", low=1, high=1000
     )
+    cpus: int = option(2, "with Ray: cores of each row", low=1, high=1000)
     minutes: int = option(
-        60, "on a cluster: time limit of a job, after which it is queued again", unit="minutes", low=1
+        60, "with SLURM: time limit of a job, after which it is queued again", unit="minutes", low=1
     )
-    requeues: int = option(10, "on a cluster: how often a job that ran out of time is queued again", low=0)
+    requeues: int = option(
+        10, "with SLURM and Ray: how often a row goes on that ran out of time, or whose worker died", low=0
+    )
     slurm: tuple[str, ...] = option(
-        (), "on a cluster: what submitit tells SLURM, as NAME=VALUE, for example slurm_partition=gpu"
+        (), "with SLURM: what submitit tells it, as NAME=VALUE, for example slurm_partition=gpu"
     )
     device: str = device_option()
     quiet: bool = option(False, "print errors and the final result only")
@@ -78,8 +92,9 @@ def parse_fleet_args(argv: list[str] | None = None) -> FleetParams:
     for text in params.slurm:
         if not all(text.partition("=")):
             raise UserError(f"--slurm {text}: expected NAME=VALUE")
-    for engine, names in OF_ONE_ENGINE.items():
-        for name in names:
-            if params.engine != engine and name in given:
-                raise UserError(f"--{name}: only goes with --engine {engine}")
+    for name, engines in ENGINES_OF.items():
+        if name in given and params.engine not in engines:
+            raise UserError(f"--{name}: only goes with --engine {' or '.join(engines)}")
+    if params.engine == "ray" and params.device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {params.device}: Ray chooses the GPU; expected auto, cpu or cuda")
     return params

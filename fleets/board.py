@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from fleets.results import scores_of
+from fleets.results import score_text
 from fleets.stages import Plan
 from fleets.state import FAILED, RUNNING, Outlook, outlook
 from fleets.work import tail
@@ -24,28 +24,29 @@ _TIME_LEFT = re.compile(r"<((?:\d+:)?\d+:\d\d)")
 class Board:
     """Shows rows; `update` looks at those that are not over.
 
-    num_places: rows that are worked on at a time, for the time left.
+    score: what to say of a row that is done.
     """
 
     def __init__(
         self,
         plans: Sequence[Plan],
-        num_places: int,
         *,
+        score: Callable[[Plan], str] = score_text,
         quiet: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream if stream is not None else sys.stderr
-        self._quiet, self._clock, self._num_places = quiet, clock, max(1, num_places)
+        self._quiet, self._clock, self._score = quiet, clock, score
         self._started = self._told_at = clock()
         self._states: dict[str, Outlook] = {plan.name: outlook(plan) for plan in plans}
         self._plans = {plan.name: plan for plan in plans}
         self._ended = {name: "" for name, state in self._states.items() if state.is_over}
         self._num_before, self._num_drawn = len(self._ended), 0
 
-    def update(self) -> None:
-        """Look at all rows that are not over, and show what is new."""
+    def update(self) -> bool:
+        """Look at all rows that are not over, and show what is new; whether some have ended."""
+        num_before = len(self._ended)
         for name, plan in self._plans.items():
             if name in self._ended:
                 continue
@@ -61,6 +62,7 @@ class Board:
         elif self._clock() - self._told_at >= LINE_INTERVAL_SECONDS:
             self._told_at = self._clock()
             self._tell(self.summary())
+        return len(self._ended) > num_before
 
     def summary(self) -> str:
         """Counts, and the time left once a row has ended."""
@@ -82,9 +84,7 @@ class Board:
     def _outcome(self, plan: Plan, state: Outlook) -> str:
         if state.status == FAILED:
             return f"FAILED, {state.line} ({plan.log})"
-        psnr = scores_of(plan)["psnr"]
-        score = "done" if psnr is None else f"PSNR {psnr:.2f} dB"
-        return f"{score} after {_span(state.seconds)}"
+        return f"{self._score(plan)} after {_span(state.seconds)}"
 
     def _tell(self, line: str) -> None:
         if not self._quiet and not self._stream.isatty():

@@ -4,19 +4,16 @@ A row takes a device for all its stages from train.py on. With several rows at a
 the cores. A row that fails leaves its place to the next.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from arguments.fleet import FleetParams
 from fleets.stages import Plan
 from fleets.state import outlook
-from fleets.work import Worker
+from fleets.work import Worker, threads_of_each
 from utils.errors import UserError
-
-# Of the libraries that compute on the CPU.
-THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class LocalEngine:
@@ -31,15 +28,9 @@ class LocalEngine:
         self._devices: queue.SimpleQueue[str] = queue.SimpleQueue()
         for device in devices:
             self._devices.put(device)
-        self._num_places = len(devices)
-        self._prepare_workers = prepare_workers
+        self._num_devices, self._prepare_workers = len(devices), prepare_workers
         self._main = threading.Thread(target=self._run, daemon=True)
         self._failure: BaseException | None = None
-
-    @property
-    def num_places(self) -> int:
-        """How many rows are worked on at a time."""
-        return self._num_places
 
     def start(self) -> None:
         self._main.start()
@@ -59,7 +50,7 @@ class LocalEngine:
     def _run(self) -> None:
         with (
             ThreadPoolExecutor(self._prepare_workers) as cpu,
-            ThreadPoolExecutor(self._num_places) as device,
+            ThreadPoolExecutor(self._num_devices) as device,
         ):
             prepared = [
                 cpu.submit(self._prepare, plan, device)
@@ -92,6 +83,11 @@ class LocalEngine:
             self._failure = error
 
 
+def local_engine(plans: Sequence[Plan], options: FleetParams) -> LocalEngine:
+    """Rows on --device, --workers at a time on each. Raises UserError where there is no such device."""
+    return LocalEngine(plans, find_devices(options.device, options.workers), options.prepare_workers)
+
+
 def shared_cores(num_rows: int) -> dict[str, str]:
     """Threads of each row, where several rows share the cores and nobody said otherwise."""
     if num_rows < 2:
@@ -99,8 +95,7 @@ def shared_cores(num_rows: int) -> dict[str, str]:
     # Imports OpenCV; not for a table that is wrong.
     from utils.threads import usable_cores
 
-    share = str(max(1, usable_cores() // num_rows))
-    return {name: share for name in THREADS if name not in os.environ}
+    return threads_of_each(max(1, usable_cores() // num_rows))
 
 
 def find_devices(name: str, workers: int) -> list[str]:

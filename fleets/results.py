@@ -72,6 +72,12 @@ def scores_of(plan: Plan) -> dict[str, float | None]:
     return {name: means[name] if is_number(means.get(name)) else None for name in SCORES}
 
 
+def score_text(plan: Plan) -> str:
+    """The one score that is told when a row is done."""
+    psnr = scores_of(plan)["psnr"]
+    return "done" if psnr is None else f"PSNR {psnr:.2f} dB"
+
+
 def newest(folder: Path, pattern: str) -> Path | None:
     """The path that matches and was written last."""
     return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arguments.fleet import FleetParams
+from fleets.engine import import_extra
 from fleets.stages import ROOT, Plan
-from fleets.state import FAILED, next_stage, outlook, read_stages, record
+from fleets.state import outlook, record_loss
 from fleets.work import Worker
 from utils.errors import UserError
 from utils.json_files import read_json, write_json
@@ -72,11 +74,6 @@ class SlurmEngine:
         self._jobs: dict[str, Any] = {}
         self._is_stopped = False
 
-    @property
-    def num_places(self) -> int:
-        """How many rows are worked on at a time: the cluster's to say."""
-        return len(self._plans)
-
     def start(self) -> None:
         """Submit what is not done and has no job yet."""
         waiting = [plan for plan in self._plans if not outlook(plan).is_over]
@@ -102,10 +99,7 @@ class SlurmEngine:
             if job is None or self._is_stopped or not job.done():
                 continue
             del self._jobs[plan.name]
-            stage = next_stage(plan, read_stages(plan))
-            if stage is not None and not outlook(plan).is_over:
-                line = f"job {job.job_id} ended as {job.state}; its log is {job.paths.stderr}"
-                record(plan, stage, FAILED, line=line)
+            record_loss(plan, f"job {job.job_id} ended as {job.state}; its log is {job.paths.stderr}")
         return bool(self._jobs) and not self._is_stopped
 
     def stop(self) -> None:
@@ -123,29 +117,21 @@ class SlurmEngine:
         return None if job is None or job.done() else job
 
 
-def slurm_engine(
-    plans: Sequence[Plan], out: Path, device: str, minutes: int, requeues: int, values: dict[str, Any]
-) -> SlurmEngine:
-    """Jobs of `minutes` each, queued again `requeues` times; `values` are submitit's parameters.
+def slurm_engine(plans: Sequence[Plan], options: FleetParams) -> SlurmEngine:
+    """Jobs of --minutes each, queued again --requeues times; --slurm are submitit's parameters.
 
     Raises UserError where submitit, SLURM, or a parameter is not there.
     """
-    submitit = import_submitit()
-    usual = {"name": "fleet", "timeout_min": minutes, **({} if device == "cpu" else {"gpus_per_node": 1})}
+    submitit = import_extra("submitit", "--engine slurm")
+    usual = {"name": "fleet", "timeout_min": options.minutes}
+    if options.device != "cpu":
+        usual["gpus_per_node"] = 1
+    folder = options.out / "slurm"
     try:
-        executor = submitit.AutoExecutor(out / "slurm", cluster="slurm", slurm_max_num_timeout=requeues)
-        executor.update_parameters(**{**usual, **values})
+        executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=options.requeues)
+        executor.update_parameters(**{**usual, **options.slurm_values})
     except RuntimeError as error:
         raise UserError(f"--engine slurm: {error}") from error
     except (NameError, TypeError) as error:
         raise UserError(f"--slurm: submitit knows no such parameter ({error})") from error
-    return SlurmEngine(plans, executor, submitit.SlurmJob, device, out)
-
-
-def import_submitit() -> Any:
-    """The package. Raises UserError where it is not installed."""
-    try:
-        import submitit
-    except ImportError as error:
-        raise UserError("--engine slurm: needs submitit; pip install -r requirements-extras.txt") from error
-    return submitit
+    return SlurmEngine(plans, executor, submitit.SlurmJob, options.device, options.out)

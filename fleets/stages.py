@@ -1,7 +1,7 @@
 """What is done for a row: the scripts of this project, one after another, as a user would type them.
 
-Everything of a row lies in OUT/people/NAME: data/ (of a video), run/ (the avatar), log.txt (what the scripts
-printed), state.json (`state.py`).
+Everything of a row of fleet.py lies in OUT/people/NAME: data/ (of a video), run/ (the avatar), log.txt (what
+the scripts printed), state.json (`state.py`). benchmarks/results.py has plans of its own.
 """
 
 from pathlib import Path
@@ -21,48 +21,40 @@ class Stage(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A row, its folder (absolute), and the folder of the scripts."""
+    """The stages of a row, in order, and its folders.
 
-    row: Row
+    folder: of its state and its log, for nobody else. data: what is learned from. run: of train.py.
+    """
+
+    name: str
     folder: Path
+    data: Path
+    run: Path
+    stages: tuple[Stage, ...]
     scripts: Path = ROOT
-
-    @property
-    def name(self) -> str:
-        return self.row.name
-
-    @property
-    def run(self) -> Path:
-        """The folder of train.py."""
-        return self.folder / "run"
-
-    @property
-    def data(self) -> Path:
-        """The folder that is learned from."""
-        return self.folder / "data" if self.row.is_video else self.row.source
 
     @property
     def log(self) -> Path:
         return self.folder / "log.txt"
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """In the order in which they are done."""
-        run, row = str(self.run), self.row
-        prepare = ("prepare.py", str(row.source), str(self.data), *row.prepare_flags)
-        training = ("train.py", "-s", str(self.data), "-m", run, "--eval", *row.train_flags)
-        return (
-            *([Stage("prepare", prepare, uses_device=False)] if row.is_video else []),
-            Stage("train", training),
-            Stage("render", ("render.py", "-m", run, "--skip_train")),
-            Stage("score", ("metrics.py", "-m", run, "--set", "test")),
-            Stage("export", ("export.py", "-m", run)),
-        )
-
 
 def plans_of(rows: list[Row], out: Path, scripts: Path = ROOT) -> list[Plan]:
-    """Where each row is worked on."""
-    return [Plan(row, out.resolve() / "people" / row.name, scripts) for row in rows]
+    """What fleet.py does for each row, and where."""
+    return [plan_of(row, out.resolve() / "people" / row.name, scripts) for row in rows]
+
+
+def plan_of(row: Row, folder: Path, scripts: Path = ROOT) -> Plan:
+    data, run = folder / "data" if row.is_video else row.source, folder / "run"
+    prepare = ("prepare.py", str(row.source), str(data), *row.prepare_flags)
+    training = ("train.py", "-s", str(data), "-m", str(run), "--eval", *row.train_flags)
+    stages = (
+        *([Stage("prepare", prepare, uses_device=False)] if row.is_video else []),
+        Stage("train", training),
+        Stage("render", ("render.py", "-m", str(run), "--skip_train")),
+        Stage("score", ("metrics.py", "-m", str(run), "--set", "test")),
+        Stage("export", ("export.py", "-m", str(run))),
+    )
+    return Plan(row.name, folder, data, run, stages, scripts)
 
 
 def is_bakeable(plan: Plan) -> bool:

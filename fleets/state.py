@@ -81,6 +81,13 @@ def forget_failure(plan: Plan) -> None:
         record(plan, stage, RUNNING)
 
 
+def record_loss(plan: Plan, line: str) -> None:
+    """Let a row fail whose job ended without saying what became of it."""
+    stage = next_stage(plan, read_stages(plan))
+    if stage is not None and not outlook(plan).is_over:
+        record(plan, stage, FAILED, line=line)
+
+
 @contextlib.contextmanager
 def holding(folder: Path, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[BinaryIO | None]:
     """Hold a row, after whoever holds it has let go; gives the open file, which scripts inherit.

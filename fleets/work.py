@@ -14,6 +14,8 @@ from fleets.state import DONE, FAILED, LEFT_OUT, RUNNING, has_begun, holding, ne
 
 # Of the end of a log, to find its last line.
 TAIL_BYTES = 4096
+# Of the libraries that compute on the CPU.
+THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NO_LIGHT_FORM = "no light form: the avatar has no head model under it"
 
 
@@ -88,6 +90,11 @@ class Worker:
             return process.wait()
         finally:
             self._processes.discard(process)
+
+
+def threads_of_each(num_cores: int) -> dict[str, str]:
+    """The environment of a row that has so many cores, where nobody said otherwise."""
+    return {name: str(num_cores) for name in THREADS if name not in os.environ}
 
 
 def tail(path: Path) -> list[str]:

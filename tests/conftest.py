@@ -48,6 +48,10 @@ def submitit_is_usable() -> bool:
     return importlib.util.find_spec("submitit") is not None
 
 
+def ray_is_usable() -> bool:
+    return importlib.util.find_spec("ray") is not None
+
+
 def slurm_program(name: str) -> Path | None:
     """A daemon of SLURM, as Debian calls it, on PATH or in /usr/sbin."""
     places = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
@@ -67,6 +71,7 @@ NEEDS = {
         "Browser tests skipped, no Chromium with playwright",
     ),
     "submitit": Need(submitit_is_usable, "needs submitit", "SLURM tests skipped, no submitit"),
+    "ray": Need(ray_is_usable, "needs ray", "Ray tests skipped, no ray"),
     "slurm": Need(slurm_is_usable, "needs slurmctld and slurmd", "SLURM tests skipped, no SLURM"),
 }
 

@@ -4,7 +4,13 @@ A row whose `--seed` is 13 fails in train.py; one whose seed is 7 takes until a 
 """
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+import fleet
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time
@@ -26,7 +32,11 @@ if script == "train.py":
     if seed == "13":
         print("training: 1/2", flush=True)
         sys.exit("error: an unlucky number")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    def end(number, frame):
+        with (here / "ended.txt").open("a") as ended:
+            ended.write(f"{number}\\n")
+        sys.exit(128 + number)
+    signal.signal(signal.SIGTERM, end)
     saved.write_text(str(os.getpid()))
     while seed == "7" and not (here / "go").exists():
         time.sleep(0.02)
@@ -72,3 +82,26 @@ def state(out: Path, name: str) -> dict[str, str]:
     """Status of each stage of a row."""
     document = json.loads((out / "people" / name / "state.json").read_text())
     return {stage: entry["status"] for stage, entry in document["stages"].items()}
+
+
+def start_in_background(tmp_path, text, *more, **environment):
+    """Start fleet.py in a session of its own, with the stand-ins that are in `scripts`."""
+    table, out = write_table(tmp_path / "people.csv", text), tmp_path / "out"
+    code = "import sys, pathlib, fleet; sys.exit(fleet.main(sys.argv[2:], pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(tmp_path / "scripts"), str(table), "-o", str(out)]
+    return subprocess.Popen(
+        [*command, "--device", "cpu", *more],
+        cwd=Path(fleet.__file__).parent,
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(is_so, seconds=30.0):
+    """Wait for something that comes in time."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)

@@ -6,7 +6,7 @@ import pytest
 
 from fleets.board import Board
 from fleets.rows import Row
-from fleets.stages import Plan
+from fleets.stages import plan_of
 from fleets.state import DONE, FAILED, RUNNING, record
 
 
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def plans(tmp_path):
     rows = [Row(name, tmp_path, False, (), ()) for name in ("anna", "bert", "carl")]
-    return [Plan(row, tmp_path / row.name) for row in rows]
+    return [plan_of(row, tmp_path / row.name) for row in rows]
 
 
 def finish(plan):
@@ -37,7 +37,7 @@ def finish(plan):
 
 def test_a_log_has_a_line_for_each_event_and_the_time_left(plans):
     stream, clock = io.StringIO(), Clock()
-    board = Board(plans, 1, stream=stream, clock=clock)
+    board = Board(plans, stream=stream, clock=clock)
     record(plans[0], plans[0].stages[0], RUNNING)
     board.update()
     board.update()
@@ -59,7 +59,7 @@ def test_a_log_has_a_line_for_each_event_and_the_time_left(plans):
 
 def test_a_terminal_has_a_table_over_that_of_before(plans):
     stream = Terminal()
-    board = Board(plans, 1, stream=stream)
+    board = Board(plans, stream=stream)
     record(plans[0], plans[0].stages[0], RUNNING)
     plans[0].log.write_text(
         "$ python train.py\ntraining: 50/100 [00:10<00:12, 5it/s]\rtraining: 60/100 [00:12<00:08]"
@@ -77,7 +77,7 @@ def test_a_terminal_has_a_table_over_that_of_before(plans):
 
 def test_quiet_shows_nothing(plans):
     for stream in (io.StringIO(), Terminal()):
-        board = Board(plans, 1, quiet=True, stream=stream)
+        board = Board(plans, quiet=True, stream=stream)
         finish(plans[0])
         board.update()
         assert stream.getvalue() == ""

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +14,8 @@ import numpy as np
 import pytest
 
 import fleet
-from tests.fleets.stand_in import calls, state, write_scripts, write_table
+from fleets import engine
+from tests.fleets.stand_in import calls, start_in_background, state, wait_for, write_scripts, write_table
 from tests.synthetic import write_clip
 
 ROOT = Path(fleet.__file__).parent
@@ -25,19 +24,9 @@ STAGES = ("train", "render", "score", "export")
 
 
 @pytest.fixture
-def handlers():
-    """Signal handlers as they were: fleet.py sets its own."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before):
-        signal.signal(number, handler)
-
-
-@pytest.fixture
-def run_fleet(tmp_path, monkeypatch, handlers):
+def run_fleet(tmp_path, monkeypatch):
     """Runs a table with stand-ins on the CPU; gives the exit code."""
-    monkeypatch.setattr(fleet, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_LOOKS", 0.02)
     scripts = write_scripts(tmp_path / "scripts")
 
     def run(text: str, *more: str) -> int:
@@ -50,13 +39,6 @@ def run_fleet(tmp_path, monkeypatch, handlers):
 def rows_of(out):
     with (out / "fleet.csv").open(newline="") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
-
-
-def wait_for(is_so, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
 
 
 def test_a_video_goes_through_all_scripts_in_order(run_fleet, tmp_path):
@@ -110,14 +92,6 @@ def test_another_option_does_a_row_anew_from_there(run_fleet, tmp_path):
     assert "--seed 2 --overwrite" in again[0] and "/people/b/" in again[0]
 
 
-def start_in_background(tmp_path, text, *more):
-    """fleet.py as a process of its own."""
-    table, out = write_table(tmp_path / "people.csv", text), tmp_path / "out"
-    code = "import sys, pathlib, fleet; sys.exit(fleet.main(sys.argv[2:], pathlib.Path(sys.argv[1])))"
-    command = [sys.executable, "-c", code, str(tmp_path / "scripts"), str(table), "-o", str(out)]
-    return subprocess.Popen([*command, "--device", "cpu", *more], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-
 def test_killed_in_the_middle_it_goes_on_without_losing_what_the_script_did(run_fleet, tmp_path):
     text = "name,source,seed\nfirst,DATA,1\nslow,DATA,7\n"
     process = start_in_background(tmp_path, text)
@@ -168,7 +142,15 @@ def test_a_wrong_table_starts_nothing(run_fleet, tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--engine", "ray"], ["--workers", "0"], ["--slurm", "a=1"], ["--minutes", "3"]]
+    "arguments",
+    [
+        ["--engine", "spark"],
+        ["--workers", "0"],
+        ["--slurm", "a=1"],
+        ["--minutes", "3"],
+        ["--cpus", "2"],
+        ["--device", "cuda:0", "--engine", "ray"],
+    ],
 )
 def test_a_wrong_option_is_one_line(run_fleet, arguments, capfd):
     with pytest.raises(SystemExit) as stop:
@@ -208,7 +190,7 @@ def test_a_video_is_prepared_while_another_row_trains(run_fleet, tmp_path):
     assert process.returncode == 0
 
 
-def test_a_small_row_with_the_real_scripts(tmp_path, monkeypatch, handlers):
+def test_a_small_row_with_the_real_scripts(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "clip", num_frames=12)
     table, out = tmp_path / "people.csv", tmp_path / "out"
     table.write_text(f"name,source,options\n<b,{clip},{TINY}\n".replace("<b", "ball"))
