@@ -1,65 +1,41 @@
-"""One run of benchmarks/results.py: train, render, score, each as a user would; what was done is kept.
+"""One run of benchmarks/results.py: train, render, score, each as a user would, on the machinery of fleet.py.
 
-FOLDER/benchmark.json says which commands the run was begun with and whether it is complete; what they printed
-is in FOLDER/benchmark.log.
+FOLDER/benchmark/state.json says what was done with which commands, log.txt beside it what they printed.
 """
 
-import shlex
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tools import processes
-from utils.json_files import read_json, write_json
-
-ROOT = Path(__file__).resolve().parent.parent
+from fleets.stages import ROOT, Plan, Stage
+from fleets.state import outlook
 
 
 class Run(NamedTuple):
-    """One training run of the table; `commands` train, render and score."""
+    """One training run of the table; the stages of its plan train, render and score."""
 
     source: Path
     row: str
     seed: int
-    folder: Path
-    commands: list[list[str]]
+    plan: Plan
 
     def __str__(self) -> str:
-        return f"{self.source.name} {self.row} seed {self.seed}"
+        return self.plan.name
+
+    @property
+    def is_complete(self) -> bool:
+        return outlook(self.plan).stage is None
 
 
-def execute(run: Run) -> str:
-    """Train, render, score; return what went wrong in one line, if anything did."""
-    begin, *others = run.commands
-    if has_begun(run) and any((run.folder / "checkpoints").glob("*.safetensors")):
-        begin = ["train.py", "-m", str(run.folder), "--resume"]
-    else:
-        begin = [*begin, "--overwrite"]
-        run.folder.mkdir(parents=True, exist_ok=True)
-        write_json(_state_path(run), {"commands": run.commands, "is_complete": False})
-    log = run.folder / "benchmark.log"
-    for script, *arguments in (begin, *others):
-        with log.open("a", encoding="utf-8") as file:
-            print(f"$ python {shlex.join([script, *arguments])}", file=file, flush=True)
-            output = {"stdout": file, "stderr": file, "stdin": subprocess.DEVNULL}
-            status = processes.run([sys.executable, ROOT / script, *arguments], **output)
-        if status:
-            last = log.read_text(encoding="utf-8").strip().splitlines()[-1]
-            return f"FAILED, {script} ended with {status}: {last} ({log})"
-    write_json(_state_path(run), {"commands": run.commands, "is_complete": True})
-    return ""
-
-
-def has_begun(run: Run) -> bool:
-    """Whether the run was begun with the same commands."""
-    path = _state_path(run)
-    return path.is_file() and read_json(path).get("commands") == run.commands
-
-
-def is_complete(run: Run) -> bool:
-    return has_begun(run) and bool(read_json(_state_path(run)).get("is_complete"))
-
-
-def _state_path(run: Run) -> Path:
-    return run.folder / "benchmark.json"
+def run_of(
+    source: Path, row: str, seed: int, table: Path, train_flags: Sequence[str], metrics_flags: Sequence[str]
+) -> Run:
+    """A run on the clip `source`, in the folder of a table."""
+    folder = table / source.name / row / f"seed_{seed}"
+    stages = (
+        Stage("train", ("train.py", "-s", str(source), "-m", str(folder), *train_flags, "--seed", str(seed))),
+        Stage("render", ("render.py", "-m", str(folder), "--skip_train")),
+        Stage("score", ("metrics.py", "-m", str(folder), *metrics_flags)),
+    )
+    name = f"{source.name} {row} seed {seed}"
+    return Run(source, row, seed, Plan(name, folder / "benchmark", source, folder, stages, ROOT))

@@ -5,7 +5,7 @@ import shlex
 import statistics
 from pathlib import Path
 
-from benchmarks.result_runs import Run, is_complete
+from benchmarks.result_runs import Run
 from utils.files import write_text
 from utils.json_files import finite, read_json, write_json
 from utils.tables import markdown_table
@@ -27,7 +27,7 @@ NOTE += "mean ± standard deviation over the seeds. minutes: of training"
 
 def write_results(folder: Path, runs: list[Run], scored: str) -> str:
     """Write results.json and results.md; return the text of the latter. `scored` is the set of the table."""
-    complete = [(run, scores_of(run, scored)) for run in runs if is_complete(run)]
+    complete = [(run, scores_of(run, scored)) for run in runs if run.is_complete]
     by_row: dict[tuple[str, str], list[dict]] = {}
     for run, scores in complete:
         by_row.setdefault((run.source.name, run.row), []).append(scores)
@@ -44,7 +44,7 @@ def write_results(folder: Path, runs: list[Run], scored: str) -> str:
                 "clip": run.source.name,
                 "row": run.row,
                 "seed": run.seed,
-                "command": shlex.join(run.commands[0]),
+                "command": shlex.join(run.plan.stages[0].command),
                 **finite(scores),
             }
             for run, scores in complete
@@ -58,16 +58,16 @@ def write_results(folder: Path, runs: list[Run], scored: str) -> str:
 def summary(run: Run, scored: str) -> str:
     """Say in one line how a complete run went."""
     scores = {name: value for name, value in scores_of(run, scored).items() if value is not None}
-    psnr, ssim, minutes = (scores.get(name, float("nan")) for name in ("psnr", "ssim", "minutes"))
-    return f"PSNR {psnr:.2f} dB, SSIM {ssim:.4f}, {minutes:.1f} minutes"
+    psnr, ssim = (scores.get(name, float("nan")) for name in ("psnr", "ssim"))
+    return f"PSNR {psnr:.2f} dB, SSIM {ssim:.4f}"
 
 
 def scores_of(run: Run, scored: str) -> dict[str, float | None]:
     """Read the mean scores of a complete run, and the minutes of its training."""
-    folders = (run.folder / scored).glob("ours_*")
+    folders = (run.plan.run / scored).glob("ours_*")
     newest = max(folders, key=lambda folder: int(folder.name.removeprefix("ours_")))
     mean = read_json(newest / "metrics.json")["scores"]["mean"]
-    curves = read_json(run.folder / "eval" / "curves.json")
+    curves = read_json(run.plan.run / "eval" / "curves.json")
     return {**mean, "minutes": curves["evaluations"][-1]["seconds"] / 60}
 
 

@@ -4,16 +4,16 @@
     python benchmarks/results.py --clips data/obama --table ablation --only base derivations_1 --jobs 4
 
 A row is a name and flags of train.py; add rows below. The runs lie in OUT/TABLE/CLIP/ROW/seed_N. What is
-complete is not run again, what was interrupted goes on; with other flags a run begins anew. Rows that a clip
-has no data for are left out, with a line. OUT/TABLE/results.md and results.json hold what was printed, and
-the scores of every run; to repeat a run, remove its folder.
+complete is not run again, what was interrupted goes on; with other flags a run begins anew. Runs side by side
+share the GPUs and the cores, as rows of fleet.py do. Rows that a clip has no data for are left out, with a
+line. OUT/TABLE/results.md and results.json hold what was printed, and the scores of every run; to repeat a
+run, remove its folder.
 """
 
 import argparse
 import shlex
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from arguments import TrainConfig
 from arguments.command_line import Parser
 from arguments.schedule import RESCALED_OPTIONS, option_values
-from benchmarks.result_runs import Run, execute, is_complete
+from benchmarks.result_runs import Run, run_of
 from benchmarks.result_table import summary, write_results
 from benchmarks.turned import as_text, by_yaw, score_run
+from fleets.board import Board
+from fleets.engine import run_engine
+from fleets.local import LocalEngine, find_devices
+from fleets.state import FAILED, forget_failure, outlook
 from scene.dataset_readers import read_transforms
 from scoring.grouping import YAW_EDGES
 from utils.errors import UserError, exit_on_user_error
@@ -130,32 +134,37 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
     table, folder = TABLES[options.table], options.out / options.table
     runs = [run for source in options.clips for run in runs_of(source, table, options)]
-    waiting = [run for run in runs if not is_complete(run)]
-    print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them complete", flush=True)
-    has_failed = False
-    with ThreadPoolExecutor(options.jobs) as pool:
-        futures = {pool.submit(execute, run): run for run in waiting}
-        try:
-            for number, future in enumerate(as_completed(futures), start=1):
-                has_failed |= bool(future.result())
-                outcome = future.result() or summary(futures[future], table.scored)
-                print(f"[{number}/{len(waiting)}] {futures[future]}: {outcome}", flush=True)
-                write_results(folder, runs, table.scored)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            print("interrupted; the same command goes on from here", file=sys.stderr)
-            return 130
+    print(f"{len(runs)} runs, {sum(run.is_complete for run in runs)} of them complete", flush=True)
+    interruption = make(runs, options, table, folder)
+    if interruption:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return interruption
+    failures = {run: state for run in runs if (state := outlook(run.plan)).status == FAILED}
+    for run, state in failures.items():
+        print(f"{run}: FAILED, {state.line} ({run.plan.log})", file=sys.stderr)
     print(write_results(folder, runs, table.scored))
     if table.by_yaw:
-        print(write_by_yaw(folder, [run for run in runs if is_complete(run)]))
-    return int(has_failed)
+        print(write_by_yaw(folder, [run for run in runs if run.is_complete]))
+    return int(bool(failures))
+
+
+def make(runs: list[Run], options: argparse.Namespace, table: Table, folder: Path) -> int:
+    """Do what is not complete; write the results whenever a run ends. Returns what `run_engine` does."""
+    runs_of_plans = {run.plan: run for run in runs}
+    for plan in runs_of_plans:
+        forget_failure(plan)
+    # All GPUs in turn; as many runs at a time as --jobs, however many GPUs there are.
+    devices = find_devices(options.device, options.jobs)[: options.jobs]
+    board = Board(list(runs_of_plans), score=lambda plan: summary(runs_of_plans[plan], table.scored))
+    engine = LocalEngine(list(runs_of_plans), devices)
+    return run_engine(engine, board, lambda: write_results(folder, runs, table.scored))
 
 
 def write_by_yaw(folder: Path, runs: list[Run]) -> str:
     """Write turned.md: the scores of every run by yaw."""
     texts = []
     for run in runs:
-        rows = score_run(run.folder, read_transforms(run.source))
+        rows = score_run(run.plan.run, read_transforms(run.source))
         texts.append(f"{run}\n\n{as_text(by_yaw(rows, YAW_EDGES))}\n")
     text = "\n".join(texts)
     write_text(folder / "turned.md", text)
@@ -166,7 +175,7 @@ def runs_of(source: Path, table: Table, options: argparse.Namespace) -> Iterator
     """All runs on one clip; a line for each row that it has no data for."""
     test_frames = dict(zip(options.clips, options.test_frames))
     split = ["--test_frames", str(test_frames[source])] if source in test_frames else []
-    device = ["--device", options.device]
+    metrics_flags = ["--set", table.scored, *shlex.split(options.metrics_flags)]
     for row in options.only or table.rows:
         flags = [*shlex.split(f"{table.flags} {table.rows[row]} {options.train_flags}"), *split]
         lacking = [what for flag, what in NEEDS.items() if flag in flags and not has_data(source, what)]
@@ -174,15 +183,7 @@ def runs_of(source: Path, table: Table, options: argparse.Namespace) -> Iterator
             print(f"{source.name} {row}: left out, the data have no {lacking[0]}", file=sys.stderr)
             continue
         for seed in options.seeds:
-            folder = options.out / options.table / source.name / row / f"seed_{seed}"
-            name = str(folder)
-            scoring = ["--set", table.scored, *shlex.split(options.metrics_flags)]
-            commands = [
-                ["train.py", "-s", str(source), "-m", name, *flags, "--seed", str(seed), *device],
-                ["render.py", "-m", name, "--skip_train", *device],
-                ["metrics.py", "-m", name, *scoring, *device],
-            ]
-            yield Run(source, row, seed, folder, commands)
+            yield run_of(source, row, seed, options.out / options.table, flags, metrics_flags)
 
 
 def has_data(source: Path, what: str) -> bool:

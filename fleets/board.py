@@ -17,6 +17,7 @@ from fleets.work import tail
 
 # Rows of the table; there may be thousands of people.
 MOST_SHOWN = 20
+WIDEST_NAME = 44
 LINE_INTERVAL_SECONDS = 60.0
 _TIME_LEFT = re.compile(r"<((?:\d+:)?\d+:\d\d)")
 
@@ -43,6 +44,7 @@ class Board:
         self._plans = {plan.name: plan for plan in plans}
         self._ended = {name: "" for name, state in self._states.items() if state.is_over}
         self._num_before, self._num_drawn = len(self._ended), 0
+        self._name_width = min(WIDEST_NAME, max([20, *map(len, self._plans)]))
 
     def update(self) -> bool:
         """Look at all rows that are not over, and show what is new; whether some have ended."""
@@ -100,16 +102,17 @@ class Board:
         rows = [(name, self._states[name].stage, _left_of(self._plans[name]), "") for name in running[:most]]
         num_ended = most - len(rows)
         rows += [(name, "", "", self._ended[name]) for name in (ended[-num_ended:] if num_ended else [])]
-        table = [f"{'name':20} {'stage':8} {'left':>8}  score", *map(_table_line, rows), self.summary()]
+        head = ("name", "stage", "left", "score")
+        table = [*map(self._table_line, (head, *rows)), self.summary()]
         up = f"\x1b[{self._num_drawn}A" if self._num_drawn else ""
         lines = "".join(f"\x1b[2K{line[: size.columns - 1]}\n" for line in table)
         self._stream.write(f"{up}{lines}\x1b[J")
         self._stream.flush()
         self._num_drawn = len(table)
 
-
-def _table_line(row: tuple[str, str, str, str]) -> str:
-    return f"{row[0][:20]:20} {row[1]:8} {row[2]:>8}  {row[3]}"
+    def _table_line(self, row: tuple[str, str, str, str]) -> str:
+        width = self._name_width
+        return f"{row[0][:width]:{width}} {row[1]:8} {row[2]:>8}  {row[3]}"
 
 
 def _left_of(plan: Plan) -> str:

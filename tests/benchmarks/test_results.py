@@ -1,9 +1,11 @@
-"""benchmarks/results.py: one real run of seconds; everything else with commands that only leave files."""
+"""benchmarks/results.py: one real run of seconds; everything else with scripts that stand in."""
 
 import json
+import os
 import shlex
+import signal
 import statistics
-from pathlib import Path
+import threading
 
 import cv2
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from arguments import parse_train_args
 from benchmarks import result_runs, results
 from benchmarks.result_table import cell
+from fleets import engine
+from tests.fleets.stand_in import calls, wait_for, write_scripts
 from tests.synthetic import edited_json, write_clip
 
 TINY = "--is_debug --iterations 10 -r 32 --max_frames 12 --val_frames 3 --initial_gaussians 50"
@@ -43,109 +47,118 @@ def test_a_row_is_trained_rendered_and_scored_once(tmp_path, capsys):
     seconds = json.loads((written / "eval" / "curves.json").read_text())["evaluations"][-1]["seconds"]
     assert run["minutes"] == seconds / 60 > 0
     first = capsys.readouterr()
-    assert "[1/1] clip head seed 3: PSNR" in first.out
+    assert "[1/1] clip head seed 3: PSNR" in first.err
     assert (folder / "results.md").read_text().strip() in first.out
 
     assert results.main(arguments) == 0
     assert "1 runs, 1 of them complete" in capsys.readouterr().out
 
 
-class Commands:
-    """Stands in for processes.run: notes every command and leaves the files that are read afterwards.
-
-    The command that has the words `failing` fails.
-    """
-
-    def __init__(self):
-        self.seen = []
-        self.failing = ""
-
-    def __call__(self, words, stdout, **options):
-        words = [str(word) for word in words]
-        self.seen.append([Path(words[1]).name, *words[2:]])
-        folder = Path(words[words.index("-m") + 1])
-        if words[1].endswith("train.py"):
-            (folder / "eval").mkdir(parents=True, exist_ok=True)
-            (folder / "checkpoints").mkdir(exist_ok=True)
-            (folder / "checkpoints" / "iteration_5.safetensors").touch()
-            (folder / "eval" / "curves.json").write_text('{"evaluations": [{"seconds": 90}]}')
-        if words[1].endswith("metrics.py"):
-            seed = int(folder.name.removeprefix("seed_"))
-            name = words[words.index("--set") + 1]
-            (folder / name / "ours_5").mkdir(parents=True)
-            scores = {"mean": {"psnr": 20.0 + seed, "ssim": 0.9, "background_error": None}}
-            (folder / name / "ours_5" / "metrics.json").write_text(json.dumps({"scores": scores}))
-        if self.failing and self.failing in " ".join(self.seen[-1]):
-            stdout.write("error: it broke\n")
-            stdout.flush()
-            return 2
-        return 0
-
-    def scripts(self):
-        return [words[0] for words in self.seen]
-
-
 @pytest.fixture
-def commands(monkeypatch):
-    commands = Commands()
-    monkeypatch.setattr(result_runs.processes, "run", commands)
-    return commands
+def run(clip, monkeypatch):
+    """Runs a table on `clip` with scripts that stand in; gives the exit code."""
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(result_runs, "ROOT", write_scripts(clip.parent / "scripts"))
+
+    def main(*arguments):
+        where = ["--clips", str(clip), "--out", str(clip.parent / "out"), "--device", "cpu"]
+        return results.main([*where, *arguments])
+
+    return main
 
 
-def run(clip, *arguments):
-    return results.main(["--clips", str(clip), "--out", str(clip.parent / "out"), *arguments])
+def scripts_of(lines):
+    return [line.split()[0] for line in lines]
 
 
 def load(clip, table="main"):
     return json.loads((clip.parent / "out" / table / "results.json").read_text())
 
 
-def test_mean_and_spread_are_over_the_seeds(clip, commands, capsys):
-    assert run(clip, "--only", "head", "--seeds", "0", "1", "2", "--jobs", "3") == 0
-    assert commands.scripts().count("metrics.py") == 3
+def test_mean_and_spread_are_over_the_seeds(clip, run, capsys):
+    assert run("--only", "head", "--seeds", "0", "1", "2", "--jobs", "3") == 0
+    assert scripts_of(calls(clip.parent)).count("metrics.py") == 3
     text = capsys.readouterr().out
-    assert "21.00 ± 1.00 / 0.9000 ± 0.0000" in text and "1.5 ± 0.0" in text
-    assert [entry["psnr"] for entry in load(clip)["runs"]] == [20.0, 21.0, 22.0]
+    assert "22.50 ± 1.00 / 0.9100 ± 0.0000" in text and "1.5 ± 0.0" in text
+    assert [entry["psnr"] for entry in load(clip)["runs"]] == [21.5, 22.5, 23.5]
 
 
-def test_a_run_that_failed_is_named_the_others_go_on_and_it_is_taken_up_again(clip, commands, capsys):
-    commands.failing = "seed_1 --skip_train"
-    assert run(clip, "--only", "head", "--seeds", "0", "1") == 1
-    assert "clip head seed 1: FAILED, render.py ended with 2: error: it broke" in capsys.readouterr().out
+def test_a_run_that_failed_is_named_the_others_go_on_and_it_is_taken_up_again(clip, run, capsys):
+    (clip.parent / "failing").write_text("seed_1 --skip_train")
+    assert run("--only", "head", "--seeds", "0", "1") == 1
+    assert "clip head seed 1: FAILED, render.py ended with 1: error: it broke" in capsys.readouterr().err
     assert [entry["seed"] for entry in load(clip)["runs"]] == [0]
 
-    commands.seen, commands.failing = [], ""
-    assert run(clip, "--only", "head", "--seeds", "0", "1") == 0
-    assert commands.scripts() == ["train.py", "render.py", "metrics.py"]
-    assert commands.seen[0][1:] == ["-m", commands.seen[1][2], "--resume"]
+    (clip.parent / "failing").unlink()
+    before = len(calls(clip.parent))
+    assert run("--only", "head", "--seeds", "0", "1") == 0
+    # What was trained stays.
+    assert scripts_of(calls(clip.parent)[before:]) == ["render.py", "metrics.py"]
     assert [entry["seed"] for entry in load(clip)["runs"]] == [0, 1]
 
 
-def test_other_flags_begin_a_run_anew(clip, commands):
-    run(clip, "--only", "head", "--seeds", "0", "--train_flags", "--iterations 7")
-    commands.seen = []
-    (clip.parent / "out" / "main" / "clip" / "head" / "seed_0" / "test" / "ours_5" / "metrics.json").unlink()
-    (clip.parent / "out" / "main" / "clip" / "head" / "seed_0" / "test" / "ours_5").rmdir()
-    run(clip, "--only", "head", "--seeds", "0", "--train_flags", "--iterations 8")
-    assert commands.seen[0][-1] == "--overwrite" and "8" in commands.seen[0]
+def test_an_interrupted_run_goes_on(clip, run, capsys):
+    def interrupt():
+        wait_for((clip.parent / "out/main/clip/head/seed_7/checkpoints/iteration_5.safetensors").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    handler = signal.getsignal(signal.SIGINT)
+    assert run("--only", "head", "--seeds", "7", "1") == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert len(calls(clip.parent)) == 1
+    assert run("--only", "head", "--seeds", "7", "1") == 0
+    assert "seed_7 --resume" in calls(clip.parent)[1]
+    assert [entry["seed"] for entry in load(clip)["runs"]] == [7, 1]
 
 
-def test_rows_that_the_data_do_not_allow_are_left_out_with_a_line(clip, commands, capsys):
-    run(clip, "--only", "tracked", "whole", "--seeds", "0")
+def test_as_many_runs_at_a_time_as_jobs_on_all_gpus_in_turn(run, monkeypatch):
+    used = []
+    monkeypatch.setattr(results, "find_devices", lambda name, jobs: ["cuda:0", "cuda:1"] * jobs)
+    monkeypatch.setattr(results, "LocalEngine", lambda plans, devices: used.append(devices) or Idle())
+    run("--jobs", "3")
+    assert used == [["cuda:0", "cuda:1", "cuda:0"]]
+
+
+class Idle:
+    """An engine that has nothing to do."""
+
+    def start(self):
+        pass
+
+    def is_running(self):
+        return False
+
+
+def test_other_flags_begin_a_run_anew_and_other_scores_only_score(clip, run):
+    flags = ["--only", "head", "--seeds", "0", "--train_flags"]
+    run(*flags, "--iterations 7")
+    before = len(calls(clip.parent))
+    run(*flags, "--iterations 8")
+    first, *others = calls(clip.parent)[before:]
+    assert "--iterations 8" in first and "--overwrite" in first
+    assert scripts_of(others) == ["render.py", "metrics.py"]
+    before = len(calls(clip.parent))
+    run(*flags, "--iterations 8", "--metrics_flags", "--lpips_weights some")
+    assert scripts_of(calls(clip.parent)[before:]) == ["metrics.py"]
+
+
+def test_rows_that_the_data_do_not_allow_are_left_out_with_a_line(clip, run, capsys):
+    run("--only", "tracked", "whole", "--seeds", "0")
     assert "clip tracked: left out, the data have no torso_transform" in capsys.readouterr().err
     assert [entry["row"] for entry in load(clip)["runs"]] == ["whole"]
     with edited_json(clip) as document:
         document["frames"][0]["torso_transform"] = []
-    run(clip, "--only", "tracked", "whole", "--seeds", "0")
+    run("--only", "tracked", "whole", "--seeds", "0")
     assert [entry["row"] for entry in load(clip)["runs"]] == ["tracked", "whole"]
 
 
-def test_ablations_are_scored_on_validation_frames(clip, commands):
-    run(clip, "--table", "ablation", "--only", "derivations_2", "--seeds", "0", "--test_frames", "4")
-    train, _, metrics = commands.seen
-    assert train[train.index("--num_derivations") + 1] == "2" and "--only_head" in train
-    assert train[train.index("--test_frames") + 1] == "4"
-    assert metrics[metrics.index("--set") + 1] == "val"
+def test_ablations_are_scored_on_validation_frames(clip, run):
+    run("--table", "ablation", "--only", "derivations_2", "--seeds", "0", "--test_frames", "4")
+    train, _, metrics = calls(clip.parent)
+    assert "--num_derivations 2" in train and "--only_head" in train and "--test_frames 4" in train
+    assert "--set val" in metrics
     assert load(clip, "ablation")["set"] == "val"
 
 
@@ -166,9 +179,9 @@ def test_every_row_is_a_command_that_train_py_takes(clip, tmp_path, table, row):
         (["--clips", "nowhere"], "--clips nowhere: no clip there"),
     ],
 )
-def test_wrong_arguments_are_one_line_and_exit_code_2(clip, arguments, message, capsys):
+def test_wrong_arguments_are_one_line_and_exit_code_2(run, arguments, message, capsys):
     with pytest.raises(SystemExit) as error:
-        run(clip, *arguments)
+        run(*arguments)
     assert error.value.code == 2
     assert message in capsys.readouterr().err
 
