@@ -7,6 +7,7 @@ file system that all nodes see.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ def work_on(plan: Plan, device: str, most: int | None, num_cores: int, *before: 
     """
     if not all(before):
         return False
+    # Else not to be interrupted where Ray was started in the background of a shell, which ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = Worker(threads_of_each(num_cores))
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(worker.work, plan, device, most)

@@ -1,5 +1,6 @@
 """fleet.py on a real Ray, which it starts on the loopback of this machine; with scripts that stand in."""
 
+import _thread
 import contextlib
 import csv
 import os
@@ -8,13 +9,14 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
 import fleet
 from arguments.fleet import parse_fleet_args
-from fleets.ray import LOCAL_RAY, RayEngine, gpu_share
+from fleets.ray import LOCAL_RAY, RayEngine, gpu_share, work_on
 from fleets.rows import read_rows
 from fleets.stages import plans_of
 from tests.fleets.stand_in import calls, start_in_background, state, wait_for, write_scripts, write_table
@@ -110,6 +112,27 @@ def test_ctrl_c_lets_scripts_save_begins_no_more_and_the_same_command_goes_on(st
     arguments = [str(tmp_path / "people.csv"), "-o", str(tmp_path / "out"), "--device", "cpu"]
     assert fleet.main(arguments, tmp_path / "scripts") == 0
     assert "slow/run --resume" in calls(tmp_path)[1]
+
+
+def test_a_task_can_be_interrupted_where_signals_were_ignored_before(tmp_path):
+    scripts = write_scripts(tmp_path / "scripts")
+    table = write_table(tmp_path / "people.csv", "name,source,seed\nslow,DATA,7\n")
+    (plan,) = plans_of(read_rows(table), tmp_path / "out", scripts)
+
+    def interrupt():
+        wait_for((plan.run / "checkpoints" / "iteration_5.safetensors").exists)
+        # As Ray does it.
+        _thread.interrupt_main()
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            work_on(plan, "cpu", None, 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "ended.txt").read_text().split() == [str(int(signal.SIGTERM))]
+    assert state(tmp_path / "out", "slow") == {"train": "running"}
 
 
 class FakeTask:
