@@ -8,6 +8,7 @@ file system that all nodes see.
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from fleets.work import Worker, threads_of_each
 from utils.errors import UserError
 
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_TO_ANSWER = 10.0
 # A Ray of this machine listens on its loopback alone, as Ray does by itself on macOS and Windows, where the
 # first has its name from; a token keeps other users out.
 LOCAL_RAY = {
@@ -131,6 +133,7 @@ def ray_engine(plans: Sequence[Plan], options: FleetParams) -> RayEngine:
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
     ray = import_extra("ray", "--engine ray")
+    check_address(address or "")
     if not address and device != "cpu":
         device = device_here(device)
     # A node finds this project's modules, wherever fleet.py was started.
@@ -146,6 +149,17 @@ def ray_engine(plans: Sequence[Plan], options: FleetParams) -> RayEngine:
     if device == "auto":
         device = "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
     return RayEngine(ray, plans, options, device)
+
+
+def check_address(address: str) -> None:
+    """Raise UserError where nobody listens at HOST:PORT, for which Ray itself takes minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--engine ray: no Ray at RAY_ADDRESS={address}: {error}") from error
 
 
 def device_here(name: str) -> str:
