@@ -75,6 +75,25 @@ def test_a_terminal_has_a_table_over_that_of_before(plans):
     assert stream.getvalue()[len(first) :].startswith("\x1b[3A")
 
 
+def test_names_that_differ_at_their_end_are_told_apart(tmp_path):
+    names = [f"obama no_blendshapes_derivations_1 seed {seed}" for seed in range(2)]
+    plans = [plan_of(Row(name, tmp_path, False, (), ()), tmp_path / name) for name in names]
+    stream = Terminal()
+    board = Board(plans, stream=stream)
+    for plan in plans:
+        record(plan, plan.stages[0], RUNNING)
+    board.update()
+    assert all(f"{name} train" in stream.getvalue() for name in names)
+
+
+def test_a_score_is_told_by_who_asks_and_an_end_only_once(plans):
+    stream = io.StringIO()
+    board = Board(plans, stream=stream, score=lambda plan: f"score of {plan.name}")
+    finish(plans[0])
+    assert [board.update(), board.update()] == [True, False]
+    assert stream.getvalue() == "[1/3] anna: score of anna after 20 s\n"
+
+
 def test_quiet_shows_nothing(plans):
     for stream in (io.StringIO(), Terminal()):
         board = Board(plans, quiet=True, stream=stream)

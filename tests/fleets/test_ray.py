@@ -97,8 +97,11 @@ def test_a_row_whose_worker_is_killed_goes_on_and_one_that_fails_stops_nobody(st
 
 @pytest.mark.ray
 def test_ctrl_c_lets_scripts_save_begins_no_more_and_the_same_command_goes_on(start, tmp_path):
+    # Of a container its share; os.cpu_count() has all of the machine.
+    from ray._private.utils import get_num_cpus
+
     # One row at a time.
-    process = start("name,source,seed\nslow,DATA,7\nnext,DATA,7\n", "--cpus", str(os.cpu_count()))
+    process = start("name,source,seed\nslow,DATA,7\nnext,DATA,7\n", "--cpus", str(get_num_cpus()))
     script_of(process, tmp_path, "slow")
     # As a terminal does it: to fleet.py, and to all of Ray that is of its group.
     os.killpg(process.pid, signal.SIGINT)
