@@ -22,14 +22,15 @@ from diff_gaussian_rasterization.cuda.driver import Kernel, Library, current_str
 from scene.cameras import Camera
 
 KERNELS = Path(__file__).parent / "fused" / "kernels"
-LAYOUTS = {"published_field": "8Pi0P", "published_decode": "14Pi0P"}
+LAYOUTS = {"published_field": "8P2i0P", "published_decode": "14Pi0P"}
 # Tensor cores that take halves as these kernels give them.
 LEAST_CAPABILITY = (8, 0)
 # From this layer on with all digits: rounding there counts most.
 FIRST_PRECISE = 6
-# Gaussians of a block, and stages of 16 KB on their way to it: the first that a block's memory has room for.
-SIZES = ((128, 4), (128, 2), (64, 2))
-DECODE_THREADS, DECODE_ROWS = 128, 128
+# Of a block of the first: Gaussians, stages of weights on their way to it, and their size in steps of 16
+# columns, 8 KB. The first is taken that its memory has room for.
+SIZES = ((128, 3, 4), (128, 2, 2), (64, 2, 2))
+DECODE_THREADS, DECODE_ROWS = 128, 64
 STRIDE = 12
 
 
@@ -46,7 +47,7 @@ class Packed(NamedTuple):
     last_bias: Tensor  # [16]
     planes: Tensor  # [3, 64, 64, 8]
     decoders: Tensor  # halves
-    of_direction: Tensor  # [48, 3]
+    of_direction: Tensor  # [3, 48]
 
 
 def applies(head: nn.Module, cameras: Sequence[Camera], expressions: Sequence[Tensor]) -> bool:
@@ -99,33 +100,41 @@ def offsets_by(kernels, head: nn.Module, expressions: Sequence[Tensor]) -> Tenso
     tensors = (packed.first, packed.rejoined, common, *packed[4:8], moved)
     blocks = -(-len(head.xyz) // kernels.rows)
     pointers = [tensor.data_ptr() for tensor in tensors]
-    kernels.launch("published_field", blocks, len(expressions), (*pointers, len(head.xyz)))
+    arguments = (*pointers, len(head.xyz), kernels.num_processors)
+    kernels.launch("published_field", blocks, len(expressions), arguments)
     return moved
 
 
-def options_of(rows: int, ring: int) -> dict[str, dict[str, int]]:
+def options_of(rows: int, ring: int, steps: int) -> dict[str, dict[str, int]]:
     """What is compiled in, by kernel."""
-    field = {"ROWS": rows, "THREADS": 2 * rows, "RING": ring, "FIRST_PRECISE": FIRST_PRECISE}
-    return {"published_field": field, "published_decode": {"THREADS": DECODE_THREADS}}
+    sizes = {"ROWS": rows, "THREADS": 2 * rows, "RING": ring, "STAGE_STEPS": steps}
+    return {
+        "published_field": {**sizes, "FIRST_PRECISE": FIRST_PRECISE},
+        "published_decode": {"THREADS": DECODE_THREADS},
+    }
 
 
-def shared_bytes(rows: int, ring: int) -> dict[str, int]:
+def shared_bytes(rows: int, ring: int, steps: int) -> dict[str, int]:
     """Of a block, by kernel."""
-    return {"published_field": 2 * 2 * 256 * rows + 16384 * ring, "published_decode": 4 * 7 * DECODE_ROWS}
+    return {
+        "published_field": 2 * 2 * 256 * rows + 8192 * ring * steps,
+        "published_decode": 4 * 7 * DECODE_ROWS,
+    }
 
 
 class Kernels:
     """The kernels on one device."""
 
     def __init__(self, index: int) -> None:
-        limit = torch.cuda.get_device_properties(index).shared_memory_per_block_optin
+        properties = torch.cuda.get_device_properties(index)
+        limit = properties.shared_memory_per_block_optin
         size = next(size for size in SIZES if shared_bytes(*size)["published_field"] <= limit)
         self.rows, self._index, self._shared = size[0], index, shared_bytes(*size)
+        self.num_processors = properties.multi_processor_count
         self._kernels = {}
         for name, options in options_of(*size).items():
-            code = compiler.machine_code(
-                KERNELS / f"{name}.cu", torch.cuda.get_device_capability(index), options
-            )
+            capability = torch.cuda.get_device_capability(index)
+            code = compiler.machine_code(KERNELS / f"{name}.cu", capability, options)
             kernel = Kernel(Library(code, index), name, LAYOUTS[name], options["THREADS"])
             kernel.allow_shared(self._shared[name])
             self._kernels[name] = kernel
@@ -170,7 +179,7 @@ def pack(head: nn.Module) -> Packed:
         last_bias=_padded(last_bias, 16),
         planes=head.planes.permute(0, 2, 3, 1).contiguous(),
         decoders=torch.cat([_precise(weight).flatten() for weight in decoders]),
-        of_direction=of_direction.contiguous(),
+        of_direction=of_direction.t().contiguous(),
     )
 
 

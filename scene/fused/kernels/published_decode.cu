@@ -1,11 +1,12 @@
 /* Deformed Gaussians of a head of the published code, what their doppelgangers read, and what is decoded from
-   it: what scene/published_head.py says behind the offsets, in as many digits. A warp takes 32 Gaussians, two
-   tiles of 16 rows. */
+   it: what scene/published_head.py says behind the offsets, in as many digits. A warp takes 16 Gaussians,
+   whose numbers are the rows of its products. */
 #include "halves.cuh"
 
 #define RESOLUTION 64
 #define NUM_CHANNELS 8
 #define NUM_SH 48
+#define ROWS (THREADS / 2)
 /* A row of shared memory: mean and direction; odd, for the banks. */
 #define ROW 7
 
@@ -16,7 +17,7 @@ struct PublishedDecode {
     const float *planes;                     /* [3, 64, 64, 8] */
     const float *poses;                      /* [V, 4, 4] world-to-camera */
     const uint4 *weights;                    /* of decoder.0, .1, .2 and sh, each [step, product, lane], precise */
-    const float *sh_bias, *of_direction;     /* [48], [48, 3] */
+    const float *sh_bias, *of_direction;     /* [48], [3, 48] */
     float *means, *opacities, *covariances, *sh;
     int num;
 };
@@ -85,68 +86,61 @@ DEVICE float2 feature(const float *planes, Vec at) {
     return float2{confined(xy.x * xz.x * yz.x), confined(xy.y * xz.y * yz.y)};
 }
 
-/* Sums of both tiles, of PRODUCTS x 8 columns, from STEPS x 16 of them. */
+/* Sums of PRODUCTS x 8 columns from STEPS x 16 of them. */
 template <int STEPS, int PRODUCTS>
-DEVICE void linear(float (&sums)[2][PRODUCTS][4], const Left (&factors)[2][STEPS], const uint4 *weights, int lane) {
+DEVICE void linear(float (&sums)[PRODUCTS][4], const Left (&factors)[STEPS], const uint4 *weights, int lane) {
 #pragma unroll
     for (int j = 0; j < PRODUCTS; j++) {
-        for (int i = 0; i < 8; i++) sums[i / 4][j][i % 4] = 0;
+        for (int i = 0; i < 4; i++) sums[j][i] = 0;
 #pragma unroll
-        for (int step = 0; step < STEPS; step++) {
-            uint4 b = weights[(step * PRODUCTS + j) * 32 + lane];
-            multiply_precisely(sums[0][j], factors[0][step], b);
-            multiply_precisely(sums[1][j], factors[1][step], b);
-        }
+        for (int step = 0; step < STEPS; step++)
+            multiply_precisely(sums[j], factors[step], weights[(step * PRODUCTS + j) * 32 + lane]);
     }
 }
 
 /* What comes next, of the first 2 STEPS x 8 columns. */
 template <int STEPS, int PRODUCTS>
-DEVICE void factors_of(Left (&factors)[2][STEPS], const float (&sums)[2][PRODUCTS][4]) {
+DEVICE void factors_of(Left (&factors)[STEPS], const float (&sums)[PRODUCTS][4]) {
 #pragma unroll
-    for (int i = 0; i < 2; i++)
-#pragma unroll
-        for (int step = 0; step < STEPS; step++)
-            factors[i][step] = left_of(sums[i][2 * step], sums[i][2 * step + 1]);
+    for (int step = 0; step < STEPS; step++) factors[step] = left_of(sums[2 * step], sums[2 * step + 1]);
 }
 
-template <int PRODUCTS> DEVICE void squash(float (&sums)[2][PRODUCTS][4]) {
+template <int PRODUCTS> DEVICE void squash(float (&sums)[PRODUCTS][4]) {
 #pragma unroll
-    for (int i = 0; i < 2; i++)
+    for (int j = 0; j < PRODUCTS; j++)
 #pragma unroll
-        for (int j = 0; j < PRODUCTS; j++)
-#pragma unroll
-            for (int k = 0; k < 4; k++) sums[i][j][k] = sigmoid(sums[i][j][k]);
+        for (int k = 0; k < 4; k++) sums[j][k] = sigmoid(sums[j][k]);
 }
 
 KERNEL published_decode(const PublishedDecode a) {
     SHARED(memory);
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, column = lane % 4 * 2, view = VIEW;
-    int first_row = (BLOCK * (THREADS / 32) + warp) * 32;
-    float *rows = reinterpret_cast<float *>(memory) + warp * 32 * ROW;
-    /* Of lanes beyond the last Gaussian nothing is kept. */
-    place(a, min(first_row + lane, a.num - 1), view, first_row + lane < a.num, rows + lane * ROW);
-    SYNC_WARP();
-
-    Left features[2][2];
-    for (int i = 0; i < 2; i++) {
-        float read[4][4]; /* doppelganger; channels of row g and of row g + 8 */
-        for (int half = 0; half < 2; half++) {
-            int row = 16 * i + 8 * half + lane / 4;
-            const float *zooms = a.zooms + 12 * size_t(min(first_row + row, a.num - 1));
-            Vec mean = vec(rows + row * ROW);
-#pragma unroll
-            for (int k = 0; k < 4; k++) {
-                float2 value = feature(a.planes + column, times(mean, vec(zooms + 3 * k)));
-                read[k][2 * half] = value.x, read[k][2 * half + 1] = value.y;
-            }
-        }
-        features[i][0] = left_of(read[0], read[1]), features[i][1] = left_of(read[2], read[3]);
+    int first_row = BLOCK * ROWS;
+    float *rows = reinterpret_cast<float *>(memory);
+    /* Of rows beyond the last Gaussian nothing is kept. */
+    if (threadIdx.x < ROWS) {
+        int n = first_row + threadIdx.x;
+        place(a, min(n, a.num - 1), view, n < a.num, rows + threadIdx.x * ROW);
     }
+    SYNC();
+
+    Left features[2];
+    int local[2] = {warp * 16 + lane / 4, warp * 16 + lane / 4 + 8};
+    float read[4][4]; /* doppelganger; two channels of both rows */
+    for (int half = 0; half < 2; half++) {
+        const float *zooms = a.zooms + 12 * size_t(min(first_row + local[half], a.num - 1));
+        Vec mean = vec(rows + local[half] * ROW);
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            float2 value = feature(a.planes + column, times(mean, vec(zooms + 3 * k)));
+            read[k][2 * half] = value.x, read[k][2 * half + 1] = value.y;
+        }
+    }
+    factors_of(features, read);
 
     const uint4 *weights = a.weights;
-    Left hidden[2][4], geometry[2][2];
-    float wide[2][8][4], numbers[2][5][4], colors[2][6][4];
+    Left hidden[4], geometry[2];
+    float wide[8][4], numbers[5][4], colors[6][4];
     linear(wide, features, weights, lane);
     weights += 2 * 8 * 32;
     squash(wide), factors_of(hidden, wide);
@@ -158,19 +152,23 @@ KERNEL published_decode(const PublishedDecode a) {
     factors_of(geometry, numbers);
     linear(colors, geometry, weights, lane);
 
-    for (int i = 0; i < 4; i++) {
-        int half = i % 2, local = 16 * (i / 2) + 8 * half + lane / 4, row = first_row + local;
-        if (row >= a.num) continue;
-        size_t place = size_t(view) * a.num + row;
-        if (lane % 4 == 0) a.opacities[place] = sigmoid(numbers[i / 2][4][2 * half]);
-        Vec direction = vec(rows + local * ROW + 3);
+    Vec directions[2] = {vec(rows + local[0] * ROW + 3), vec(rows + local[1] * ROW + 3)};
+    size_t first_place = size_t(view) * a.num + first_row;
+    for (int half = 0; half < 2; half++)
+        if (lane % 4 == 0 && first_row + local[half] < a.num)
+            a.opacities[first_place + local[half]] = sigmoid(numbers[4][2 * half]);
 #pragma unroll
-        for (int j = 0; j < 6; j++) {
-            int at = 8 * j + column;
-            float2 bias = two(a.sh_bias + at);
-            *reinterpret_cast<float2 *>(a.sh + place * NUM_SH + at) =
-                float2{colors[i / 2][j][2 * half] + bias.x + dot(vec(a.of_direction + 3 * at), direction),
-                       colors[i / 2][j][2 * half + 1] + bias.y + dot(vec(a.of_direction + 3 * at + 3), direction)};
+    for (int j = 0; j < 6; j++) {
+        int at = 8 * j + column;
+        float2 bias = two(a.sh_bias + at), x = two(a.of_direction + at), y = two(a.of_direction + NUM_SH + at);
+        float2 z = two(a.of_direction + 2 * NUM_SH + at);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            Vec d = directions[half];
+            float2 value = {colors[j][2 * half] + bias.x + (x.x * d.x + y.x * d.y + z.x * d.z),
+                            colors[j][2 * half + 1] + bias.y + (x.y * d.x + y.y * d.y + z.y * d.z)};
+            if (first_row + local[half] < a.num)
+                *reinterpret_cast<float2 *>(a.sh + (first_place + local[half]) * NUM_SH + at) = value;
         }
     }
 }

@@ -1,7 +1,7 @@
 /* The deformation network of a head of the published code: what scene/published_head.py's `_offsets` says.
 
    A block takes ROWS Gaussians through all layers, whose activations stay in its shared memory as left factors,
-   [tile of 16 rows][step of 16 columns][lane]; weights come by in stages of 16 KB. A warp computes 64 rows of 64
+   [tile of 16 rows][step of 16 columns][lane]; weights come by in stages. A warp computes 64 rows of 64
    columns. From layer FIRST_PRECISE on, factors are sums of two halves: one later layer counts as much as all
    before it. */
 #include "halves.cuh"
@@ -10,25 +10,21 @@
 #define STEPS (WIDTH / 16)
 #define DEPTH 8
 #define REJOINED_AT 5
-#define STAGE 1024 /* of 16 bytes: two steps of a layer in halves, or one of a precise layer */
-#define NUM_STAGES ((FIRST_PRECISE - 1) * STEPS / 2 + (DEPTH - FIRST_PRECISE) * STEPS)
+#define STEP 512 /* of 16 bytes: the weights of one step of a layer in halves; a precise one has twice that */
+#define STAGE (STAGE_STEPS * STEP)
+#define NUM_STAGES (((FIRST_PRECISE - 1) + 2 * (DEPTH - FIRST_PRECISE)) * STEPS / STAGE_STEPS)
 #define FACTORS (ROWS / 16 * STEPS * 32)
 
 struct PublishedField {
     const float *first, *rejoined; /* [N, 256]: products of the encoded place in layers 0 and REJOINED_AT */
     const float *common;           /* [V, 2, 256]: there, those of the expression, with the bias */
     const float *biases;           /* [8, 256] */
-    const uint4 *weights;          /* [NUM_STAGES, STAGE] */
+    const uint4 *weights;          /* [NUM_STAGES, STAGE], layer by layer, [step, product, lane] */
     const uint4 *last;             /* [STEPS, 2, 32]: of the offsets, precise */
     const float *last_bias;        /* [16] */
     float *offsets;                /* [V, N, 12]: of place, quaternion, scale */
-    int num;
+    int num, ahead;                /* blocks that run at once */
 };
-
-#ifndef ON_HOST
-/* So many loads may be on their way as registers have room for. */
-#define END_OF_LOADS() asm volatile("" ::: "memory")
-#endif
 
 typedef float Sums[4][8][4]; /* of 4 x 8 products, 16 rows by 8 columns each */
 
@@ -40,16 +36,8 @@ struct Place { /* of this lane's numbers in the block */
     DEVICE int row_of(int tile) const { return (row + tile) * 16 + lane / 4; }
 };
 
-DEVICE void begin(Sums &sums, const float *bias, const Place &at) {
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
-        float2 b = two(bias + at.column_of(j));
-#pragma unroll
-        for (int i = 0; i < 4; i++) sums[i][j][0] = sums[i][j][2] = b.x, sums[i][j][1] = sums[i][j][3] = b.y;
-    }
-}
-
-DEVICE void add_rows(Sums &sums, const float *rows, int first_row, int num, const Place &at) {
+/* The sums of a layer before its products: `rows` [N, 256], or nothing, and a bias. */
+DEVICE void begin(Sums &sums, const float *rows, const float *bias, int first_row, int num, const Place &at) {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
 #pragma unroll
@@ -58,12 +46,25 @@ DEVICE void add_rows(Sums &sums, const float *rows, int first_row, int num, cons
             int row = min(first_row + at.row_of(i) + 8 * half, num - 1);
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                float2 own = two(rows + size_t(row) * WIDTH + at.column_of(j));
-                sums[i][j][2 * half] += own.x, sums[i][j][2 * half + 1] += own.y;
+                float2 own = {0, 0};
+                if (rows) own = two(rows + size_t(row) * WIDTH + at.column_of(j));
+                sums[i][j][2 * half] = own.x, sums[i][j][2 * half + 1] = own.y;
             }
         }
-        END_OF_LOADS();
     }
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        float2 b = two(bias + at.column_of(j));
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            sums[i][j][0] += b.x, sums[i][j][2] += b.x, sums[i][j][1] += b.y, sums[i][j][3] += b.y;
+    }
+}
+
+/* Of a block's rows, on their way from memory while others are computed with. */
+DEVICE void announce(const float *rows, int first_row, int num) {
+    int count = min(ROWS, num - first_row) * (WIDTH / 32);
+    for (int i = threadIdx.x; i < count; i += THREADS) fetch_later(rows + size_t(first_row) * WIDTH + i * 32);
 }
 
 DEVICE void keep_rectified(Sums &sums, uint4 *high, uint4 *low, bool precisely, const Place &at) {
@@ -84,16 +85,16 @@ DEVICE void keep_rectified(Sums &sums, uint4 *high, uint4 *low, bool precisely, 
     }
 }
 
-/* Two steps. */
+/* One stage, from a step on. */
 DEVICE void add_products(Sums &sums, const uint4 *high, const uint4 *weights, int step, const Place &at) {
 #pragma unroll
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < STAGE_STEPS; s++) {
         uint4 a[4];
 #pragma unroll
         for (int i = 0; i < 4; i++) a[i] = high[at.factor(i, step + s)];
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            uint4 b = weights[(s * STEPS + at.column + j) * 32 + at.lane];
+            uint4 b = weights[s * STEP + (at.column + j) * 32 + at.lane];
 #pragma unroll
             for (int i = 0; i < 4; i++) multiply(sums[i][2 * j], a[i], b.x, b.y);
 #pragma unroll
@@ -102,22 +103,25 @@ DEVICE void add_products(Sums &sums, const uint4 *high, const uint4 *weights, in
     }
 }
 
-/* One step. */
 DEVICE void add_precise_products(Sums &sums, const uint4 *high, const uint4 *low, const uint4 *weights, int step,
                                  const Place &at) {
-    uint4 a[4], rest[4];
 #pragma unroll
-    for (int i = 0; i < 4; i++) a[i] = high[at.factor(i, step)], rest[i] = low[at.factor(i, step)];
+    for (int s = 0; s < STAGE_STEPS / 2; s++) {
+        uint4 a[4], rest[4];
 #pragma unroll
-    for (int j = 0; j < 8; j++) {
-        uint4 b = weights[(2 * at.column + j) * 32 + at.lane];
-        /* The three of one sum wait for each other: those of others come between. */
+        for (int i = 0; i < 4; i++)
+            a[i] = high[at.factor(i, step + s)], rest[i] = low[at.factor(i, step + s)];
 #pragma unroll
-        for (int i = 0; i < 4; i++) multiply(sums[i][j], a[i], b.x, b.y);
+        for (int j = 0; j < 8; j++) {
+            uint4 b = weights[2 * s * STEP + (2 * at.column + j) * 32 + at.lane];
+            /* The three of one sum wait for each other: those of others come between. */
 #pragma unroll
-        for (int i = 0; i < 4; i++) multiply(sums[i][j], rest[i], b.x, b.y);
+            for (int i = 0; i < 4; i++) multiply(sums[i][j], a[i], b.x, b.y);
 #pragma unroll
-        for (int i = 0; i < 4; i++) multiply(sums[i][j], a[i], b.z, b.w);
+            for (int i = 0; i < 4; i++) multiply(sums[i][j], rest[i], b.x, b.y);
+#pragma unroll
+            for (int i = 0; i < 4; i++) multiply(sums[i][j], a[i], b.z, b.w);
+        }
     }
 }
 
@@ -177,21 +181,24 @@ KERNEL published_field(const PublishedField a) {
     const float *common = a.common + view * 2 * WIDTH;
     Stages stages = {a.weights, low + FACTORS, 0};
     stages.begin();
+    announce(a.rejoined, first_row, a.num);
+    announce(a.first, first_row + a.ahead * ROWS, a.num);
     Place at;
     Sums sums;
-    begin(sums, common, at);
-    add_rows(sums, a.first, first_row, a.num, at);
+    begin(sums, a.first, common, first_row, a.num, at);
     keep_rectified(sums, high, low, FIRST_PRECISE == 1, at);
 #pragma unroll 1
     for (int layer = 1; layer < DEPTH; layer++) {
-        begin(sums, layer == REJOINED_AT ? common + WIDTH : a.biases + layer * WIDTH, at);
-        if (layer == REJOINED_AT) add_rows(sums, a.rejoined, first_row, a.num, at);
+        bool rejoins = layer == REJOINED_AT;
+        const float *bias = rejoins ? common + WIDTH : a.biases + layer * WIDTH;
+        begin(sums, rejoins ? a.rejoined : nullptr, bias, first_row, a.num, at);
         if (layer < FIRST_PRECISE) {
 #pragma unroll 1
-            for (int step = 0; step < STEPS; step += 2) add_products(sums, high, stages.take(), step, at);
+            for (int step = 0; step < STEPS; step += STAGE_STEPS)
+                add_products(sums, high, stages.take(), step, at);
         } else {
 #pragma unroll 1
-            for (int step = 0; step < STEPS; step++)
+            for (int step = 0; step < STEPS; step += STAGE_STEPS / 2)
                 add_precise_products(sums, high, low, stages.take(), step, at);
         }
         SYNC(); /* what is read no more is overwritten */
