@@ -22,14 +22,14 @@ from diff_gaussian_rasterization.cuda.driver import Kernel, Library, current_str
 from scene.cameras import Camera
 
 KERNELS = Path(__file__).parent / "fused" / "kernels"
-LAYOUTS = {"published_field": "8P2i0P", "published_decode": "14Pi0P"}
+LAYOUTS = {"published_field": "8Pi0P", "published_decode": "14Pi0P"}
 # Tensor cores that take halves as these kernels give them.
 LEAST_CAPABILITY = (8, 0)
 # From this layer on with all digits: rounding there counts most.
 FIRST_PRECISE = 6
-# Of a block of the first: Gaussians, stages of weights on their way to it, and their size in steps of 16
-# columns, 8 KB. The first is taken that its memory has room for.
-SIZES = ((128, 3, 4), (128, 2, 2), (64, 2, 2))
+# Of a block of the first kernel: Gaussians, stages of weights on their way to it, and their size in steps of 16
+# columns, 8 KB. The first is taken that a block's memory has room for; more stages, or wider ones, were slower.
+SIZES = ((128, 2, 4), (128, 2, 2), (64, 2, 2))
 DECODE_THREADS, DECODE_ROWS = 128, 64
 STRIDE = 12
 
@@ -100,8 +100,7 @@ def offsets_by(kernels, head: nn.Module, expressions: Sequence[Tensor]) -> Tenso
     tensors = (packed.first, packed.rejoined, common, *packed[4:8], moved)
     blocks = -(-len(head.xyz) // kernels.rows)
     pointers = [tensor.data_ptr() for tensor in tensors]
-    arguments = (*pointers, len(head.xyz), kernels.num_processors)
-    kernels.launch("published_field", blocks, len(expressions), arguments)
+    kernels.launch("published_field", blocks, len(expressions), (*pointers, len(head.xyz)))
     return moved
 
 
@@ -126,11 +125,9 @@ class Kernels:
     """The kernels on one device."""
 
     def __init__(self, index: int) -> None:
-        properties = torch.cuda.get_device_properties(index)
-        limit = properties.shared_memory_per_block_optin
+        limit = torch.cuda.get_device_properties(index).shared_memory_per_block_optin
         size = next(size for size in SIZES if shared_bytes(*size)["published_field"] <= limit)
         self.rows, self._index, self._shared = size[0], index, shared_bytes(*size)
-        self.num_processors = properties.multi_processor_count
         self._kernels = {}
         for name, options in options_of(*size).items():
             capability = torch.cuda.get_device_capability(index)

@@ -23,7 +23,7 @@ struct PublishedField {
     const uint4 *last;             /* [STEPS, 2, 32]: of the offsets, precise */
     const float *last_bias;        /* [16] */
     float *offsets;                /* [V, N, 12]: of place, quaternion, scale */
-    int num, ahead;                /* blocks that run at once */
+    int num;
 };
 
 typedef float Sums[4][8][4]; /* of 4 x 8 products, 16 rows by 8 columns each */
@@ -182,7 +182,6 @@ KERNEL published_field(const PublishedField a) {
     Stages stages = {a.weights, low + FACTORS, 0};
     stages.begin();
     announce(a.rejoined, first_row, a.num);
-    announce(a.first, first_row + a.ahead * ROWS, a.num);
     Place at;
     Sums sums;
     begin(sums, a.first, common, first_row, a.num, at);

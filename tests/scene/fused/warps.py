@@ -13,8 +13,6 @@ HOST = Path(__file__).with_name("warps.cpp")
 class HostKernels:
     """What scene.published_kernels.Kernels is on a GPU."""
 
-    num_processors = 1
-
     def __init__(self, folder: Path, size: tuple[int, int, int]) -> None:
         self.rows = size[0]
         self._shared = shared_bytes(*size)
