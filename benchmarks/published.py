@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"    picture {decibels(image, known['image'].float()):.1f} dB, of 8 bits {eight:.1f} dB")
     avatar = Avatar(head, known["expression"], None, camera, white, iteration)
     expressions = torch.rand(16, head.expression_size, device=device) * 0.3
-    for size, batch in ((256, 1), (512, 1), (512, 4)):
+    for size, batch in ((256, 1), (512, 1), (512, 4)) if device.type == "cuda" else ((256, 1),):
         renderer = AvatarRenderer(avatar, (size, size), batch)
         times = time_pictures(renderer, expressions.repeat(2, 1), device)
         rate = f"{1000 * batch / times.median:.0f} frames/s"

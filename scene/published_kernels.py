@@ -27,10 +27,12 @@ LAYOUTS = {"published_field": "8Pi0P", "published_decode": "14Pi0P"}
 LEAST_CAPABILITY = (8, 0)
 # From this layer on with all digits: rounding there counts most.
 FIRST_PRECISE = 6
-# Of a block of the first kernel: Gaussians, stages of weights on their way to it, and their size in steps of 16
-# columns, 8 KB. The first is taken that a block's memory has room for; more stages, or wider ones, were slower.
-SIZES = ((128, 2, 4), (128, 2, 2), (64, 2, 2))
+# Gaussians of a block of the first kernel: of two small blocks on a multiprocessor one computes while the
+# other waits for memory; where it has no room for two, a large one has as many threads.
+SMALL, LARGE = 64, 128
 DECODE_THREADS, DECODE_ROWS = 128, 64
+# Shared memory that the driver takes of each block.
+RESERVED = 1024
 STRIDE = 12
 
 
@@ -104,32 +106,37 @@ def offsets_by(kernels, head: nn.Module, expressions: Sequence[Tensor]) -> Tenso
     return moved
 
 
-def options_of(rows: int, ring: int, steps: int) -> dict[str, dict[str, int]]:
+def options_of(rows: int) -> dict[str, dict[str, int]]:
     """What is compiled in, by kernel."""
-    sizes = {"ROWS": rows, "THREADS": 2 * rows, "RING": ring, "STAGE_STEPS": steps}
     return {
-        "published_field": {**sizes, "FIRST_PRECISE": FIRST_PRECISE},
+        "published_field": {"ROWS": rows, "THREADS": 2 * rows, "FIRST_PRECISE": FIRST_PRECISE},
         "published_decode": {"THREADS": DECODE_THREADS},
     }
 
 
-def shared_bytes(rows: int, ring: int, steps: int) -> dict[str, int]:
-    """Of a block, by kernel."""
-    return {
-        "published_field": 2 * 2 * 256 * rows + 8192 * ring * steps,
-        "published_decode": 4 * 7 * DECODE_ROWS,
-    }
+def shared_bytes(rows: int) -> dict[str, int]:
+    """Of a block, by kernel: activations of two halves and two stages; means and directions."""
+    return {"published_field": 2 * 2 * 256 * rows + 2 * 16384, "published_decode": 4 * 7 * DECODE_ROWS}
+
+
+def rows_for(of_block: int, of_processor: int) -> int:
+    """Gaussians of a block, where blocks and multiprocessors have so much shared memory."""
+    small, large = (shared_bytes(rows)["published_field"] for rows in (SMALL, LARGE))
+    has_room_for_two = 2 * (small + RESERVED) <= of_processor
+    return LARGE if large <= of_block and not has_room_for_two else SMALL
 
 
 class Kernels:
     """The kernels on one device."""
 
     def __init__(self, index: int) -> None:
-        limit = torch.cuda.get_device_properties(index).shared_memory_per_block_optin
-        size = next(size for size in SIZES if shared_bytes(*size)["published_field"] <= limit)
-        self.rows, self._index, self._shared = size[0], index, shared_bytes(*size)
+        properties = torch.cuda.get_device_properties(index)
+        self.rows = rows_for(
+            properties.shared_memory_per_block_optin, properties.shared_memory_per_multiprocessor
+        )
+        self._index, self._shared = index, shared_bytes(self.rows)
         self._kernels = {}
-        for name, options in options_of(*size).items():
+        for name, options in options_of(self.rows).items():
             capability = torch.cuda.get_device_capability(index)
             code = compiler.machine_code(KERNELS / f"{name}.cu", capability, options)
             kernel = Kernel(Library(code, index), name, LAYOUTS[name], options["THREADS"])

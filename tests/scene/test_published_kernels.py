@@ -10,7 +10,7 @@ from scene import published_kernels
 from scene.cameras import Camera
 from scene.published_checkpoint import read_head
 from scene.published_head import PublishedHead
-from scene.published_kernels import KERNELS, SIZES, options_of
+from scene.published_kernels import KERNELS, LARGE, SMALL, options_of, rows_for
 from scene.views import Drive
 from tests.scene.fused.warps import HostKernels
 from tests.scene.published import write_checkpoint
@@ -56,11 +56,11 @@ def check(found, expected, largest):
 
 
 @pytest.mark.parametrize(
-    "first_precise, size, largest", [(6, SIZES[0], ROUNDED), (6, SIZES[-1], ROUNDED), (1, SIZES[-1], PRECISE)]
+    "first_precise, rows, largest", [(6, LARGE, ROUNDED), (6, SMALL, ROUNDED), (1, SMALL, PRECISE)]
 )
-def test_on_the_host_they_compute_what_the_operations_do(tmp_path, monkeypatch, first_precise, size, largest):
+def test_on_the_host_they_compute_what_the_operations_do(tmp_path, monkeypatch, first_precise, rows, largest):
     monkeypatch.setattr(published_kernels, "FIRST_PRECISE", first_precise)
-    kernels = HostKernels(tmp_path, size)
+    kernels = HostKernels(tmp_path, rows)
     head = make_head(tmp_path)
     cameras, expressions = some_views(2)
     found = published_kernels.splats_by(kernels, head, cameras, expressions)
@@ -69,7 +69,7 @@ def test_on_the_host_they_compute_what_the_operations_do(tmp_path, monkeypatch, 
 
 
 def test_on_the_host_a_head_without_deformation_stays_where_it_is(tmp_path):
-    kernels = HostKernels(tmp_path, SIZES[-1])
+    kernels = HostKernels(tmp_path, SMALL)
     head = make_head(tmp_path, deforms=False)
     cameras, expressions = some_views(2)
     found = published_kernels.splats_by(kernels, head, cameras, expressions)
@@ -121,9 +121,18 @@ def test_weights_beyond_halves_are_left_to_the_operations(tmp_path):
 
 
 @pytest.mark.skipif(not compiler.is_installed(), reason="needs cuda-core and NVRTC")
-@pytest.mark.parametrize("capability, size", [((8, 0), SIZES[1]), ((8, 6), SIZES[2]), ((9, 0), SIZES[0])])
-def test_nvrtc_compiles_the_kernels_without_spilling(capability, size):
-    for name, options in options_of(*size).items():
+@pytest.mark.parametrize("capability, rows", [((8, 0), LARGE), ((8, 6), SMALL), ((9, 0), SMALL)])
+def test_nvrtc_compiles_the_kernels_without_spilling(capability, rows):
+    for name, options in options_of(rows).items():
         code, report = compiler.compile_source(KERNELS / f"{name}.cu", capability, options)
         spilled = re.findall(r"(\d+) bytes spill stores", report)
         assert code and spilled and set(spilled) == {"0"}, (name, report)
+
+
+@pytest.mark.parametrize(
+    "of_block, of_processor, rows",
+    [(232_448, 233_472, SMALL), (166_912, 167_936, LARGE), (101_376, 102_400, SMALL)],
+    ids=["9.0", "8.0", "8.6"],
+)
+def test_blocks_are_as_large_as_shared_memory_makes_sensible(of_block, of_processor, rows):
+    assert rows_for(of_block, of_processor) == rows

@@ -43,9 +43,6 @@ DEVICE void copy_later(uint4 *target, const uint4 *source) {
 DEVICE void end_of_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /* Until no more than the N latest groups are on their way. */
 template <int N> DEVICE void wait_for_groups() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
-/* 128 bytes from memory to the cache before memory. */
-DEVICE void fetch_later(const float *source) { asm volatile("prefetch.global.L2 [%0];" ::"l"(source)); }
-#define SYNC_WARP() __syncwarp()
 #define VIEW blockIdx.y
 #endif
 

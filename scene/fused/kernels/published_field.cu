@@ -11,6 +11,9 @@
 #define DEPTH 8
 #define REJOINED_AT 5
 #define STEP 512 /* of 16 bytes: the weights of one step of a layer in halves; a precise one has twice that */
+/* More stages at a time, or wider ones, were slower: memory that is not shared is cache. */
+#define RING 2
+#define STAGE_STEPS 2
 #define STAGE (STAGE_STEPS * STEP)
 #define NUM_STAGES (((FIRST_PRECISE - 1) + 2 * (DEPTH - FIRST_PRECISE)) * STEPS / STAGE_STEPS)
 #define FACTORS (ROWS / 16 * STEPS * 32)
@@ -59,12 +62,6 @@ DEVICE void begin(Sums &sums, const float *rows, const float *bias, int first_ro
         for (int i = 0; i < 4; i++)
             sums[i][j][0] += b.x, sums[i][j][2] += b.x, sums[i][j][1] += b.y, sums[i][j][3] += b.y;
     }
-}
-
-/* Of a block's rows, on their way from memory while others are computed with. */
-DEVICE void announce(const float *rows, int first_row, int num) {
-    int count = min(ROWS, num - first_row) * (WIDTH / 32);
-    for (int i = threadIdx.x; i < count; i += THREADS) fetch_later(rows + size_t(first_row) * WIDTH + i * 32);
 }
 
 DEVICE void keep_rectified(Sums &sums, uint4 *high, uint4 *low, bool precisely, const Place &at) {
@@ -181,7 +178,6 @@ KERNEL published_field(const PublishedField a) {
     const float *common = a.common + view * 2 * WIDTH;
     Stages stages = {a.weights, low + FACTORS, 0};
     stages.begin();
-    announce(a.rejoined, first_row, a.num);
     Place at;
     Sums sums;
     begin(sums, a.first, common, first_row, a.num, at);

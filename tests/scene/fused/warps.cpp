@@ -27,9 +27,8 @@ struct alignas(16) uint4 {
 #define KERNEL extern "C" void
 #define SHARED(name) float4 *name = shared.data()
 #define SYNC() wait_for(FOR_BLOCK)
-#define SYNC_WARP() wait_for(FOR_WARP)
 
-enum Wait { FOR_WARP, FOR_PRODUCT, FOR_BLOCK, AT_END };
+enum Wait { FOR_PRODUCT, FOR_BLOCK, AT_END };
 static struct Fiber {
     ucontext_t context;
     std::vector<char> stack;
@@ -72,7 +71,6 @@ static inline float2 floats(unsigned both) { return {float_of(both & 0xffff), fl
 static inline void atomicAdd(float *target, float value) { *target += value; }
 static inline void copy_later(uint4 *target, const uint4 *source) { *target = *source; }
 static inline void end_of_group() {}
-static inline void fetch_later(const float *) {}
 template <int N> static inline void wait_for_groups() {}
 
 static inline void multiply(float (&sum)[4], uint4 a, unsigned b0, unsigned b1) {

@@ -13,11 +13,11 @@ HOST = Path(__file__).with_name("warps.cpp")
 class HostKernels:
     """What scene.published_kernels.Kernels is on a GPU."""
 
-    def __init__(self, folder: Path, size: tuple[int, int, int]) -> None:
-        self.rows = size[0]
-        self._shared = shared_bytes(*size)
+    def __init__(self, folder: Path, rows: int) -> None:
+        self.rows = rows
+        self._shared = shared_bytes(rows)
         self._libraries = {
-            name: _compiled(name, options, folder) for name, options in options_of(*size).items()
+            name: _compiled(name, options, folder) for name, options in options_of(rows).items()
         }
 
     def launch(self, name: str, blocks: int, views: int, arguments: tuple[int, ...]) -> None:
