@@ -11,7 +11,7 @@
 #define DEPTH 8
 #define REJOINED_AT 5
 #define STEP 512 /* of 16 bytes: the weights of one step of a layer in halves; a precise one has twice that */
-/* More stages at a time, or wider ones, were slower: memory that is not shared is cache. */
+/* With more stages on their way it was slower: memory that is not shared is cache. */
 #define RING 2
 #define STAGE_STEPS 2
 #define STAGE (STAGE_STEPS * STEP)
