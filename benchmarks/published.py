@@ -2,7 +2,7 @@
 
 Beside the checkpoint lies reference.npz: for some frames vN_ expression, world_view_transform (transposed),
 fov, image, and of chosen rows means, scales, rotations, derived, opacity, sh. Prints the largest difference
-of each, the PSNR of the float image and of both rounded to 8 bits, and how long a frame takes.
+of each, the PSNR of the float image and of both rounded to 8 bits, and how long frames take.
 
 usage: published.py CHECKPOINT [--iteration N] [--device auto]
 """
@@ -29,13 +29,14 @@ def run(options: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from benchmarks.measuring import header, time_calls
+    from benchmarks.measuring import header
     from gaussian_renderer import render
     from rendering.avatar_renderer import AvatarRenderer
     from scene.avatar import Avatar
     from scene.cameras import Camera
     from scene.published_checkpoint import iterations_in, read_head
     from utils.device import choose_device
+    from utils.rotations import packed_covariances, quaternion_polynomial
 
     device = choose_device(options.device)
     iteration = options.iteration or iterations_in(options.checkpoint)[-1]
@@ -58,22 +59,35 @@ def run(options: argparse.Namespace) -> None:
         with torch.no_grad():
             means, scales, rotations = head.deformed(known["expression"])
             derived = means[:, None] * head.zooms
-            opacity, _ = head.decoded(head.features(derived))
             splats = head(camera, known["expression"])
             image = render(camera, splats, white).image
         rows = known["rows"]
-        found = dict(means=means, scales=scales, rotations=rotations, opacity=opacity[:, None], sh=splats.sh)
+        found = dict(means=means, scales=scales, rotations=rotations, sh=splats.sh)
+        found["opacity"] = splats.opacities[:, None]
         differences = {name: largest(value[rows], known[name]) for name, value in found.items()}
+        covariances = packed_covariances(quaternion_polynomial(known["rotations"]), known["scales"])
+        differences["covariances"] = largest(splats.cov3d[rows], covariances)
         differences["derived"] = largest(derived[rows].transpose(0, 1), known["derived"])
         print(frame, *(f"{name} {value:.1e}" for name, value in differences.items()), sep="  ")
         eight = decibels(rounded(image), rounded(known["image"]))
         print(f"    picture {decibels(image, known['image'].float()):.1f} dB, of 8 bits {eight:.1f} dB")
     avatar = Avatar(head, known["expression"], None, camera, white, iteration)
-    renderer = AvatarRenderer(avatar)
-    expressions = [torch.rand(head.expression_size, device=device) * 0.3 for _ in range(64)]
+    expressions = torch.rand(16, head.expression_size, device=device) * 0.3
+    for size, batch in ((256, 1), (512, 1), (512, 4)) if device.type == "cuda" else ((256, 1),):
+        renderer = AvatarRenderer(avatar, (size, size), batch)
+        times = time_pictures(renderer, expressions.repeat(2, 1), device)
+        rate = f"{1000 * batch / times.median:.0f} frames/s"
+        print(
+            f"{size} x {size}, {batch} a call: median {times.median:.2f} ms, p99 {times.p99:.2f} ms, {rate}"
+        )
+
+
+def time_pictures(renderer, expressions, device):
+    """Of a call with as many expressions as the renderer takes at once."""
+    from benchmarks.measuring import time_calls
+
     num, warm_up = (300, 20) if device.type == "cuda" else (3, 1)
-    times = time_calls(lambda i: renderer(expressions[i % 64]), device, num, warm_up)
-    print(f"a frame: median {times.median:.2f} ms, p99 {times.p99:.2f} ms")
+    return time_calls(lambda i: renderer(expressions[i % 16 :][: renderer.batch]), device, num, warm_up)
 
 
 def largest(one, other) -> float:

@@ -1,8 +1,8 @@
 """Run the CUDA kernels under NVIDIA's compute-sanitizer: memcheck, racecheck and synccheck.
 
 Draws test scenes forward and backward (one that overflows its tiles' lists, a batch of views), the fused
-SSIM, and takes a head through its kernels, with a step of Adam; every tool's closing line is printed. Exit
-code 1 where a tool has found an error.
+SSIM, and takes a head through its kernels, with a step of Adam, and one of the published code; every tool's
+closing line is printed. Exit code 1 where a tool has found an error.
 
 usage: sanitizer.py [--tools memcheck racecheck]
 """
@@ -102,7 +102,23 @@ def draw() -> None:
         sum(part.square().sum() for part in head.views([], drives) if part is not None).backward()
         make_optimizer(head).step()
         head.confine_()
+    draw_published()
     torch.cuda.synchronize()
+
+
+def draw_published() -> None:
+    """Heads of the published code."""
+    import tempfile
+
+    from scene import published_kernels
+    from tests.scene.test_published_kernels import make_head, some_views
+
+    for deforms in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            head = make_head(Path(folder), 150, deforms).cuda()
+        cameras, expressions = some_views(2, "cuda")
+        assert published_kernels.applies(head, cameras, expressions)
+        published_kernels.driven_splats(head, cameras, expressions)
 
 
 if __name__ == "__main__":

@@ -45,14 +45,20 @@ class CheckpointArguments(NamedTuple):
 
 
 def iterations_in(folder: Path) -> list[int]:
-    """The saved iterations, in rising order. Raises UserError where there is none."""
-    found = [_ITERATION.fullmatch(path.name) for path in (folder / "point_cloud").glob("iteration_*")]
-    iterations = sorted(int(match[1]) for match in found if match)
-    if not iterations:
-        raise UserError(
-            f"{folder}: no point_cloud/iteration_N; expected the folder of a run of the published code"
+    """The iterations that were saved whole, in rising order: a run may have ended while it saved. Raises
+    UserError where there is none."""
+    found = {
+        int(match[1]) for path in folder.glob("*/iteration_*") if (match := _ITERATION.fullmatch(path.name))
+    }
+    whole = sorted(i for i in found if all(path.is_file() for path in _files(folder, i).values()))
+    if not whole:
+        lacking = (
+            [str(path.relative_to(folder)) for path in _files(folder, max(found)).values()] if found else []
         )
-    return iterations
+        lacking = [name for name in lacking if not (folder / name).is_file()]
+        what = f"lacks {', '.join(lacking)}" if lacking else "no point_cloud/iteration_N"
+        raise UserError(f"{folder}: {what}; expected the folder of a run of the published code")
+    return whole
 
 
 def read_head(folder: Path, iteration: int) -> PublishedHead:
@@ -60,14 +66,11 @@ def read_head(folder: Path, iteration: int) -> PublishedHead:
 
     Raises UserError where a file is missing, damaged or does not fit the others.
     """
-    ply = folder / "point_cloud" / f"iteration_{iteration}" / "point_cloud.ply"
+    files = _files(folder, iteration)
+    ply = files.pop("point_cloud")
     if not ply.is_file():
         raise UserError(f"{ply}: no such file")
     cloud = load_ply(ply)
-    files = {
-        name: folder / name / f"iteration_{iteration}" / f"{name}.pth"
-        for name in ("deform", "tilted", "trip")
-    }
     state = {name: _state_dict(path) for name, path in files.items()}
     taus = list(state["tilted"].values())
     expected = (len(cloud.means), NUM_DERIVATIONS, 4)
@@ -125,6 +128,8 @@ def read_poses(folder: Path) -> dict[int, Tensor]:
         for entry in json.loads(read_bounded(path).decode("utf-8")):
             pose = torch.eye(4)
             pose[:3, :3], pose[:3, 3] = torch.tensor(entry["rotation"]), torch.tensor(entry["position"])
+            if not pose.isfinite().all():
+                raise ValueError(f"frame {entry['img_name']}: not finite")
             poses[int(entry["img_name"])] = pose
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
         raise UserError(f"{path}: no list of cameras of the published code ({error})") from error
@@ -148,7 +153,19 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: expected a dictionary of tensors")
+    for name, value in state.items():
+        if not value.is_floating_point():
+            raise UserError(f"{path}: {name}: expected floating-point numbers, found {value.dtype}")
     return state
+
+
+def _files(folder: Path, iteration: int) -> dict[str, Path]:
+    """By what they hold."""
+    names = ("point_cloud.ply", "deform.pth", "tilted.pth", "trip.pth")
+    return {
+        name.partition(".")[0]: folder / name.partition(".")[0] / f"iteration_{iteration}" / name
+        for name in names
+    }
 
 
 def _check_size(path: Path) -> None:

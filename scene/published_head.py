@@ -15,7 +15,6 @@ from our head of the same paper:
 - The principal point is the centre of the picture, whatever the data say.
 """
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,19 +23,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diff_gaussian_rasterization import Splats
+from scene import published_kernels
 from scene.cameras import NEAR, Camera
 from scene.head_model import stacked
 from scene.triplane import PLANE_AXES
 from scene.views import Drive
 from utils.rotations import packed_covariances, quaternion_polynomial
-from utils.tensor_cores import products_by_tensor_cores
 
 NUM_FREQUENCIES, ENCODING_SIZE = 10, 63
 DEPTH, WIDTH, REJOINED_AT = 8, 256, 5
 NUM_DERIVATIONS, NUM_CHANNELS, RESOLUTION = 4, 8, 64
 NUM_GEOMETRY, NUM_SH = 32, 16
-# What follows a later layer in TF32 costs digits that pictures show (docs/published.md).
-LAST_IN_TF32 = 5
+# Of a weight that the kernels take, which have halves.
+LARGEST_WEIGHT = 65504
 # Floor of a length.
 SMALLEST = 1e-12
 
@@ -82,8 +81,13 @@ class PublishedHead(nn.Module):
                 raise ValueError(f"{name}: shape {list(tensors[name].shape)}, expected {list(shape)}")
             self.register_buffer(_attribute(name), tensors[name].float().contiguous())
         # What no expression changes.
-        encoding = encoded(self.xyz)
-        self.register_buffer("encoding", encoding, persistent=False)  # [N, 63]
+        self.register_buffer("encoding", encoded(self.xyz), persistent=False)  # [N, 63]
+        weights = [
+            t for name, t in self.tensors().items() if name.startswith(("field", "offsets", "decoder", "sh"))
+        ]
+        # Where they can (scene/published_kernels.py); what they do is the same.
+        self.uses_kernels = all(bool((weight.abs() <= LARGEST_WEIGHT).all()) for weight in weights)
+        self.packed: published_kernels.Packed | None = None
 
     @property
     def num_splats(self) -> int:
@@ -102,10 +106,13 @@ class PublishedHead(nn.Module):
         """The splats of a driven head as seen from `camera`; they carry covariances. Of a drive, only the
         expression [E] counts."""
         expression = drive if isinstance(drive, Tensor) else drive.expression
+        if published_kernels.applies(self, [camera], [expression]):
+            splats = published_kernels.driven_splats(self, [camera], [expression])
+            return Splats(*(None if part is None else part[0] for part in splats))
         means, scales, rotations = self.deformed(expression)
         opacities, geometry = self.decoded(self.features(means[:, None] * self.zooms))
         directions = F.normalize(self.xyz - camera.center, dim=1)
-        sh = F.linear(torch.cat([geometry, directions], dim=1), *self._layer("sh"))  # [N, 48]
+        sh = F.linear(torch.cat([geometry, directions], dim=1), *self.layer("sh"))  # [N, 48]
         return Splats(
             means=means,
             opacities=opacities,
@@ -117,6 +124,9 @@ class PublishedHead(nn.Module):
 
     def views(self, cameras: Sequence[Camera], drives: Sequence[Drive]) -> Splats:
         """What `forward` gives for V cameras and drives, stacked: [V, N, ...]."""
+        expressions = [drive.expression for drive in drives]
+        if published_kernels.applies(self, cameras, expressions):
+            return published_kernels.driven_splats(self, cameras, expressions)
         return stacked([self(camera, drive) for camera, drive in zip(cameras, drives, strict=True)])
 
     def deformed(self, expression: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,22 +135,25 @@ class PublishedHead(nn.Module):
         rotations = F.normalize(self.rotation, dim=1, eps=SMALLEST)
         if not self.deforms:
             return self.xyz, scales, rotations
+        if published_kernels.applies(self, [], [expression]):
+            offsets = published_kernels.offsets(self, [expression])[0]
+        else:
+            offsets = self._offsets(expression)
+        shift, turn, growth = offsets.split([3, 4, 3], dim=1)
+        return self.xyz + shift, scales + growth, rotations + turn
+
+    def _offsets(self, expression: Tensor) -> Tensor:  # [N, 10]
         hidden = self.encoding
         for i in range(DEPTH):
-            weight, bias = self._layer(f"field.{i}")
+            weight, bias = self.layer(f"field.{i}")
             if i in (0, REJOINED_AT):
                 # The expression is the same for all: its product is computed once.
-                own, common, rest = weight.split(
-                    [ENCODING_SIZE, self.expression_size, weight.shape[1] - self._signal_size], dim=1
-                )
+                own, common, rest = self.parts_of_layer(i)
                 bias = bias + common @ expression
                 weight = torch.cat([own, rest], dim=1)
                 hidden = torch.cat([self.encoding, hidden], dim=1) if i else self.encoding
-            is_short = 0 < i <= LAST_IN_TF32
-            with products_by_tensor_cores(self.xyz.device) if is_short else contextlib.nullcontext():
-                hidden = F.relu_(F.linear(hidden, weight, bias))
-        shift, turn, growth = F.linear(hidden, *self._layer("offsets")).split([3, 4, 3], dim=1)
-        return self.xyz + shift, scales + growth, rotations + turn
+            hidden = F.relu_(F.linear(hidden, weight, bias))
+        return F.linear(hidden, *self.layer("offsets"))
 
     def features(self, places: Tensor) -> Tensor:  # [N, 32]
         """What doppelgangers at places [N, 4, 3] read: the product over the planes, one after the other."""
@@ -157,12 +170,16 @@ class PublishedHead(nn.Module):
         numbers = hidden @ self.decoder_2.t()
         return torch.sigmoid(numbers[:, 0]), numbers[:, 1:]
 
-    @property
-    def _signal_size(self) -> int:
-        return ENCODING_SIZE + self.expression_size
-
-    def _layer(self, name: str) -> tuple[Tensor, Tensor]:
+    def layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """Weight and bias."""
         return getattr(self, _attribute(f"{name}.weight")), getattr(self, _attribute(f"{name}.bias"))
+
+    def parts_of_layer(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of layer 0 or REJOINED_AT: what is multiplied with the encoded place, with the expression, and
+        with the layer before."""
+        weight, _ = self.layer(f"field.{index}")
+        rest = weight.shape[1] - ENCODING_SIZE - self.expression_size
+        return weight.split([ENCODING_SIZE, self.expression_size, rest], dim=1)
 
 
 def encoded(points: Tensor) -> Tensor:  # [N, 63]

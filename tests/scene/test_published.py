@@ -1,5 +1,6 @@
 """Checkpoints of the published code: formulas one Gaussian at a time in float64, files, refusals."""
 
+import json
 import os
 import pickle
 import zipfile
@@ -12,7 +13,7 @@ from gaussian_renderer import render
 from scene import load_avatar
 from scene.avatar import Avatar, save_avatar
 from scene.cameras import Camera
-from scene.published_checkpoint import iterations_in, read_arguments, read_head
+from scene.published_checkpoint import iterations_in, read_arguments, read_head, read_poses
 from scene.views import Drive
 from tests.scene.published import slow_gaussian, write_checkpoint
 from utils.errors import UserError
@@ -108,7 +109,18 @@ def missing(path, tmp_path):
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [malicious, truncated, of_other_rows, not_finite, packed, missing])
+def of_integers(path, tmp_path):
+    torch.save({"tau": torch.ones(40, 4, 4, dtype=torch.long)}, path)
+
+
+def complex_numbers(path, tmp_path):
+    torch.save({"tau": torch.ones(40, 4, 4, dtype=torch.complex64)}, path)
+
+
+DAMAGES = (malicious, truncated, of_other_rows, not_finite, packed, missing, of_integers, complex_numbers)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_bad_files_are_refused_and_nothing_is_run(tmp_path, damage):
     write_checkpoint(tmp_path)
     damage(tmp_path / "tilted" / "iteration_4000" / "tilted.pth", tmp_path)
@@ -127,7 +139,7 @@ def test_other_networks_are_refused_by_name(tmp_path):
 
 def test_iterations_and_arguments_are_read_without_running_them(tmp_path):
     for iteration in (7_000, 10_000):
-        (tmp_path / "point_cloud" / f"iteration_{iteration}").mkdir(parents=True)
+        write_checkpoint(tmp_path, iteration=iteration)
     assert iterations_in(tmp_path) == [7_000, 10_000]
     attack = f"__import__('os').mkdir({str(tmp_path / 'run')!r})"
     text = f"Namespace(sh_degree=3, source_path='/data/id1', resolution=2, eval=True, x={attack})"
@@ -139,3 +151,20 @@ def test_iterations_and_arguments_are_read_without_running_them(tmp_path):
     assert read_arguments(tmp_path).source_path is None
     with pytest.raises(UserError, match="no point_cloud"):
         iterations_in(tmp_path / "nowhere")
+
+
+def test_an_iteration_that_was_not_saved_whole_does_not_count(tmp_path):
+    for iteration in (4_000, 7_000):
+        write_checkpoint(tmp_path, iteration=iteration)
+    (tmp_path / "trip" / "iteration_7000" / "trip.pth").unlink()
+    assert iterations_in(tmp_path) == [4_000]
+    (tmp_path / "tilted" / "iteration_4000" / "tilted.pth").unlink()
+    with pytest.raises(UserError, match="lacks trip/iteration_7000"):
+        iterations_in(tmp_path)
+
+
+def test_a_camera_that_is_not_finite_is_refused(tmp_path):
+    entry = dict(img_name="3", position=[0.0, 0.0, float("nan")], rotation=torch.eye(3).tolist())
+    (tmp_path / "cameras.json").write_text(json.dumps([entry]))
+    with pytest.raises(UserError, match="frame 3: not finite"):
+        read_poses(tmp_path)
