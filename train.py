@@ -10,7 +10,6 @@ option.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,15 +51,10 @@ def train(session: Session) -> None:
         session.report(result, views)
         session.show()
 
-        if session.interruption.is_set() and "LAST" in os.environ:
-            raise SystemExit(0)
         if session.interruption.is_set() or iteration == schedule.iterations:
             break
         if iteration in run.test_iterations:
             session.evaluate()
-            if iteration == int(os.environ.get("LAST", 5800)):
-                session.folder.log(f"{len(head.gaussians)} Gaussians after {state.seconds:.0f} s")
-                raise SystemExit(0)
         if iteration in run.save_iterations:
             session.save()
         elif iteration in run.checkpoint_iterations:

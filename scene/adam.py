@@ -16,7 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from scene.deviations import on
 from scene.fused.adam import adam_step, can_step
 
 BETAS = 0.9, 0.999
@@ -68,8 +67,7 @@ class Adam:
             skip = None if skip is None else skip.float()
             # One for each: to add the same tensor to all cannot be recorded as a graph.
             torch._foreach_add_(steps, 1 if skip is None else [1 - skip] * len(steps))
-            for eps, part in self._by_eps(moved):
-                adam_step([(g, p, self.moments[p]) for g, p in part], BETAS, eps, skip)
+            adam_step([(g, p, self.moments[p]) for g, p in moved], BETAS, self.eps, skip)
         elif skip is None or not skip:
             torch._foreach_add_(steps, 1)
             for group in self.groups:
@@ -77,13 +75,6 @@ class Adam:
         for group in self.groups:
             for parameter in group.parameters:
                 parameter.grad = None
-
-    def _by_eps(self, moved):
-        if not on("tau"):
-            return [(self.eps, moved)]
-        tau = [pair for pair in moved if pair[0].name == "tau"]
-        parts = (self.eps, [pair for pair in moved if pair[0].name != "tau"]), (1e-8, tau)
-        return [(eps, part) for eps, part in parts if part]
 
     def _step_group(self, group: Group, parameters: list[nn.Parameter]) -> None:
         moments = [self.moments[parameter] for parameter in parameters]
@@ -102,7 +93,7 @@ class Adam:
                 beta1=BETAS[0],
                 beta2=BETAS[1],
                 weight_decay=group.weight_decay,
-                eps=1e-8 if on("tau") and group.name == "tau" else self.eps,
+                eps=self.eps,
                 amsgrad=False,
                 maximize=False,
             )

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scene.deviations import on
-
 # As in the family.
 INITIAL_OPACITY = 0.1
 
@@ -39,26 +37,10 @@ class HierarchicalDecoder(nn.Module):
         self.color = nn.Linear(num_geometry + 3, width)
         self.sh_dc_head = nn.Linear(width, 3)
         self.sh_rest_head = nn.Linear(width, 3 * num_rest) if num_rest else None
-        if on("opacity"):
-            self.geometry = nn.Sequential(
-                nn.Linear(num_channels, width, bias=False),
-                nn.Sigmoid(),
-                nn.Linear(width, width, bias=False),
-                nn.Sigmoid(),
-            )
-            self.geometry_head = nn.Linear(width, 1 + num_geometry, bias=False)
-        if on("color"):
-            num_middle = 3 * (num_rest + 1)
-            self.color = nn.Sequential(
-                nn.Linear(num_geometry + 3, width, bias=False), nn.Linear(width, num_middle, bias=False)
-            )
-            self.sh_dc_head = nn.Linear(num_middle, 3)
-            self.sh_rest_head = nn.Linear(num_middle, 3 * num_rest)
         with torch.no_grad():
-            if not on("opacity"):
-                self.geometry_head.bias[0] = math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))
+            self.geometry_head.bias[0] = math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))
             # Zero: a degree that comes in later changes no colour at once.
-            if self.sh_rest_head is not None and not on("color"):
+            if self.sh_rest_head is not None:
                 self.sh_rest_head.weight.zero_()
                 self.sh_rest_head.bias.zero_()
 
@@ -72,11 +54,9 @@ class HierarchicalDecoder(nn.Module):
     def forward(self, features: Tensor, directions: Tensor, sh_degree: int) -> Decoded:
         """Decode features [N, C] seen along unit directions [N, 3]; SH up to `sh_degree`, S = (degree +
         1)^2."""
-        hidden = self.geometry(features)
-        decoded = self.geometry_head(hidden if on("opacity") else F.relu(hidden))  # [N, 1 + G]
+        decoded = self.geometry_head(F.relu(self.geometry(features)))  # [N, 1 + G]
         opacity_logit, geometry = decoded[:, 0], decoded[:, 1:]
-        hidden = self.color(torch.cat([geometry, directions], dim=1))  # [N, width]
-        hidden = hidden if on("color") else F.relu(hidden)
+        hidden = F.relu(self.color(torch.cat([geometry, directions], dim=1)))  # [N, width]
         sh = self.sh_dc_head(hidden)[:, None, :]  # [N, 1, 3]
         num_rest = (sh_degree + 1) ** 2 - 1
         if num_rest:

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scene.deviations import on
-
 
 class Deformation(NamedTuple):
     """Offsets that are added to the canonical values."""
@@ -42,7 +40,7 @@ class DeformationField(nn.Module):
         self.num_frequencies = num_frequencies
         self.encoding_size = 3 + 6 * num_frequencies
         # "After layer 4" of 8.
-        self.rejoin_at = depth // 2 + on("rejoin")
+        self.rejoin_at = depth // 2
         input_size = self.encoding_size + signal_size
         self.layers = nn.ModuleList(
             nn.Linear(input_size if i == 0 else width + input_size * (i == self.rejoin_at), width)
@@ -51,7 +49,7 @@ class DeformationField(nn.Module):
         self.xyz_head = nn.Linear(width, 3)
         self.rotation_head = nn.Linear(width, 4)
         self.log_scale_head = nn.Linear(width, 3)
-        for head in () if on("heads") else (self.xyz_head, self.rotation_head, self.log_scale_head):
+        for head in (self.xyz_head, self.rotation_head, self.log_scale_head):
             nn.init.zeros_(head.bias)
             # Starts as no motion, yet gradients reach every layer.
             nn.init.normal_(head.weight, std=1e-4)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from arguments import OptimizationParams
-from scene.deviations import on
 from scene.head_model import GaussianHead
 from scene.optimization import HeadOptimizer
 from utils.errors import UserError
@@ -69,9 +68,6 @@ class DensificationStats:
         torch.maximum(self.max_radius, largest, out=self.max_radius)
         # What is no number does not count.
         opacities = opacities.detach().view(-1, num)
-        if on("prune"):
-            self.max_opacity.copy_(opacities[-1].nan_to_num(0))
-            return
         torch.maximum(self.max_opacity, opacities.nan_to_num(0).amax(dim=0), out=self.max_opacity)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -142,8 +138,7 @@ class Densifier:
                 "checkpoint stays; try --max_screen_size 0, a longer --opacity_reset_interval or lower "
                 "learning rates"
             )
-        is_worth = torch.ones_like(is_needed) if on("prune") else is_needed
-        wants_more = self._most_wanted(stats.gradient_sum / stats.num_seen.clamp_min(1), is_worth)
+        wants_more = self._most_wanted(stats.gradient_sum / stats.num_seen.clamp_min(1), is_needed)
         is_large = largest_scale > p.percent_dense * self.extent
         is_split, is_cloned = wants_more & is_large, wants_more & ~is_large
 
@@ -153,8 +148,6 @@ class Densifier:
         rows = torch.cat([survivors, clones, children])  # [M]
         is_fresh = torch.arange(len(rows), device=rows.device) >= len(survivors)
         overrides = self._split_overrides(rows, num_children=len(children))
-        if on("tau"):
-            self.optimizer.adam.moments.pop(gaussians.tau, None)
         if p.fresh_tau:
             overrides["tau"] = self._with_fresh_tau(rows, num_fresh=len(rows) - len(survivors))
         self.optimizer.gather_gaussians_(rows, is_fresh, overrides)
@@ -209,8 +202,6 @@ class Densifier:
             # 0 is off.
             if p.max_screen_size:
                 is_prunable |= stats.max_radius > p.max_screen_size
-            is_prunable |= largest_scale > WORLD_SIZE_LIMIT * self.extent
-        elif on("world") and iteration > 3000:
             is_prunable |= largest_scale > WORLD_SIZE_LIMIT * self.extent
         return is_prunable
 

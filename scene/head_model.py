@@ -22,14 +22,12 @@ from scene.cameras import Camera
 from scene.decoder import HierarchicalDecoder
 from scene.deformation import DeformationField
 from scene.derivation import derive
-from scene.deviations import on
 from scene.gaussian_model import GaussianModel
 from scene.scaffold import Scaffold, Seats
 from scene.shape_field import ShapeField
 from scene.torso import follow_torso, predicted_torso, torso_motion
 from scene.triplane import TriPlane
 from scene.views import Drive
-from utils.rotations import packed_covariances, quaternion_polynomial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,21 +121,9 @@ class GaussianHead(nn.Module):
         placed, blend = self._deformed(drive, seats)
         tau = self.gaussians.tau
         tau = F.normalize(tau, dim=-1) if self.architecture.flat_tau else tau
-        tau = self.gaussians.tau if on("derive") and on("tau") else tau
         features = self.triplane(derive(placed.xyz, tau))  # [N, C]
         placed = self._carried(placed, drive, seats)
-        seen_at = self.gaussians.xyz if on("view") else placed.xyz
-        opacities, sh = self._decoded(features, seen_at, camera, blend, seats)
-        if on("scale") or on("rotation"):
-            own = self.gaussians.log_scale
-            scales = own.exp() + (placed.log_scale - own) if on("scale") else placed.log_scale.exp()
-            rotations = F.normalize(self.gaussians.rotation, dim=1) + (
-                placed.rotation - self.gaussians.rotation
-            )
-            if not on("rotation"):
-                rotations = F.normalize(placed.rotation, dim=1)
-            cov3d = packed_covariances(quaternion_polynomial(rotations), scales)
-            return Splats(placed.xyz, opacities, None, None, sh=sh, cov3d=cov3d)
+        opacities, sh = self._decoded(features, placed.xyz, camera, blend, seats)
         return Splats(
             means=placed.xyz,
             opacities=opacities,

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scene.deviations import on
-
 # The horizontal and the vertical axis of the planes xy, xz, yz.
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 
@@ -34,12 +32,7 @@ class TriPlane(nn.Module):
         """Features [N, C] of Gaussians whose K doppelgangers are at `points` [N, K, 3], in world units."""
         num_points, num_blocks = points.shape[:2]
         blocks = self.planes.unflatten(1, (num_blocks, -1)).flatten(0, 1)  # [3 K, C/K, R, R]
-        if on("derive"):
-            blocks = (
-                self.planes[:, -8:].repeat(1, num_blocks, 1, 1).unflatten(1, (num_blocks, -1)).flatten(0, 1)
-            )
-        half_width = 1.0 if on("derive") else self.half_width
-        axes = (points / half_width).permute(2, 1, 0)  # [3, K, N]: x, y, z
+        axes = (points / self.half_width).permute(2, 1, 0)  # [3, K, N]: x, y, z
         grid = torch.stack([torch.stack([axes[i], axes[j]], dim=-1) for i, j in PLANE_AXES])  # [3, K, N, 2]
         grid = grid.view(3 * num_blocks, 1, num_points, 2)
         # On the CPU, torch's backward writes out of bounds where a coordinate is NaN.

@@ -1,8 +1,6 @@
 """How good the head is at this moment: scores over a data set, and a contact sheet to look at."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,10 +55,6 @@ def evaluate(
     drawings = track(draw_views(head, views, pipeline), num, f"evaluating {name}", quiet=quiet)
     for i, (view, drawn) in enumerate(drawings):
         ids.append(view.image_id)
-        if dump := os.environ.get("DUMP"):
-            Path(dump).mkdir(parents=True, exist_ok=True)
-            pixels = images.to_uint8(drawn.image)
-            Path(dump, f"{view.image_id}.jpg").write_bytes(images.jpeg_bytes(pixels, 93))
         waiting.append((drawn.image, view.truth))
         # On the CPU several at a time gain nothing.
         if len(waiting) == SCORED_AT_ONCE or i == num - 1 or not drawn.image.is_cuda:

@@ -17,7 +17,6 @@ from scene.cameras import Camera
 from scene.coefficients import matched
 from scene.dataset import FrameDataset
 from scene.dataset_readers import Clip, read_clip, split_clip
-from scene.deviations import on
 from scene.fused import compile_ahead
 from scene.gaussian_model import GaussianModel
 from scene.head_model import Architecture, GaussianHead
@@ -195,8 +194,7 @@ def fresh_state(
         points = _points_on_surface(data.train, half_side, num, generator)
         gaussians = GaussianModel.from_points(points, architecture, generator)
     else:
-        side = 1.3 if on("start") else half_side
-        gaussians = GaussianModel.in_cube(num, side, architecture, generator)
+        gaussians = GaussianModel.in_cube(num, half_side, architecture, generator)
     head = GaussianHead(architecture, gaussians, generator, scaffold).to(device)
     # On the CPU: a GPU's linear algebra takes a second to start.
     poses = torch.stack([camera.world_to_camera[:3] for camera in data.train.cameras]).cpu()  # [F, 3, 4]
@@ -209,12 +207,7 @@ def fresh_state(
     if scaffold is not None:
         signals = torch.stack([head.driving_signal(drive) for drive in data.train.drives])
         head.known_signals.copy_(torch.stack([signals.amin(dim=0), signals.amax(dim=0)]))
-    state = TrainingState.around(head, config, len(data.train), generator)
-    if on("extent"):
-        centers = torch.stack([camera.center for camera in data.train.cameras])
-        state.densifier.extent = 1.1 * float((centers - centers.mean(dim=0)).norm(dim=1).max())
-        print("extent", architecture.half_side, "->", state.densifier.extent)
-    return state
+    return TrainingState.around(head, config, len(data.train), generator)
 
 
 def architecture_for(
