@@ -13,6 +13,7 @@ from torch import Tensor
 
 from utils.errors import UserError, WriteError
 from utils.image_headers import check_picture_size
+from utils.png import png_bytes
 
 NEUTRAL_GREY = 128
 _LABEL_HEIGHT = 18
@@ -54,16 +55,10 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
     Raises WriteError where the file system refuses.
     """
     pixels = to_uint8(image) if isinstance(image, Tensor) else image
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"image: expected 8 bits, got {pixels.dtype}")
-    if pixels.ndim == 3:
-        order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        pixels = cv2.cvtColor(pixels, order)
-    is_encoded, data = cv2.imencode(".png", pixels)
-    assert is_encoded, "the PNG encoder refused an 8-bit image"
+    data = png_bytes(pixels)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(data.tobytes())
+        Path(path).write_bytes(data)
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
 
