@@ -26,12 +26,16 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def quantized(image: Tensor) -> Tensor:
-    """`to_uint8`, as a tensor where the image lies: uint8 [H, W, C] or [H, W]."""
-    if image.dim() not in (2, 3):
-        raise ValueError(f"image: expected shape [C, H, W] or [H, W], got {list(image.shape)}")
+    """`to_uint8`, as a tensor where the image lies: uint8 [..., H, W, C] of [..., C, H, W], or [H, W]."""
+    if image.dim() < 2:
+        raise ValueError(f"image: expected shape [..., C, H, W] or [H, W], got {list(image.shape)}")
+    pixels = _in_8_bits(image)
+    return pixels if image.dim() == 2 else pixels.movedim(-3, -1).contiguous()
+
+
+def _in_8_bits(values: Tensor) -> Tensor:
     # In place from the first copy on.
-    pixels = image.detach().float().nan_to_num(0).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-    return (pixels.permute(1, 2, 0) if image.dim() == 3 else pixels).contiguous()
+    return values.detach().float().nan_to_num(0).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def from_uint8(pixels: np.ndarray) -> Tensor:
@@ -40,11 +44,12 @@ def from_uint8(pixels: np.ndarray) -> Tensor:
     return image.permute(2, 0, 1).contiguous() if image.dim() == 3 else image
 
 
-def with_alpha(image: Tensor, alpha: Tensor) -> Tensor:  # [4, H, W]
-    """Add alpha [H, W] to an image [3, H, W] that was drawn on black, its colour divided by alpha as PNG and
-    films have it."""
+def with_alpha(image: Tensor, alpha: Tensor) -> Tensor:  # [..., 4, H, W]
+    """Add alpha [..., H, W] to an image [..., 3, H, W] that was drawn on black; its colour is divided by alpha,
+    as PNG and films have it."""
+    alpha = alpha.unsqueeze(-3)
     color = (image / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 0)
-    return torch.cat([color, alpha[None]])
+    return torch.cat([color, alpha], dim=-3)
 
 
 def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
@@ -109,11 +114,11 @@ def depth_to_color(depth: Tensor, alpha: Tensor, limits: tuple[float, float] | N
 
 
 def nearness_of(depth: Tensor, alpha: Tensor, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """What `color_nearness` colours, where the depth lies: nearness, uint8 [H, W], and its weight [H, W]."""
+    """What `color_nearness` colours, where the depth [..., H, W] lies: nearness, uint8, and its weight."""
     near, far = limits
     distance = depth / alpha.clamp_min(1e-6)
     nearness = (far - distance) / max(far - near, 1e-6)
-    return quantized(nearness), alpha.detach().float().clamp(0, 1)
+    return _in_8_bits(nearness), alpha.detach().float().clamp(0, 1)
 
 
 def color_nearness(nearness: Tensor, weight: Tensor) -> np.ndarray:
