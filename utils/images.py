@@ -45,8 +45,8 @@ def from_uint8(pixels: np.ndarray) -> Tensor:
 
 
 def with_alpha(image: Tensor, alpha: Tensor) -> Tensor:  # [..., 4, H, W]
-    """Add alpha [..., H, W] to an image [..., 3, H, W] that was drawn on black, its colour divided by alpha: as
-    PNG and films have it."""
+    """Add alpha [..., H, W] to an image [..., 3, H, W] that was drawn on black, its colour divided by alpha
+    as PNG and films have it."""
     alpha = alpha.unsqueeze(-3)
     color = (image / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 0)
     return torch.cat([color, alpha], dim=-3)
