@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from arguments import RenderConfig, parse_render_args
 from utils.errors import UserError, exit_on_user_error
-from utils.startup import prepare_environment
+from utils.startup import leave, prepare_environment
 
 if TYPE_CHECKING:
     from rendering.sets import ViewSets
@@ -111,14 +111,14 @@ def render_set(
         for index, (view, drawn) in enumerate(
             draw_views(avatar.head, views, config.pipeline, options.stereo)
         ):
-            scores = writer.write(
+            writer.write(
                 index, drawn.image, view.truth, drawn.depth, drawn.alpha, view.image_id, view.companion
             )
             if options.write_csv:
                 motion.add(view.drive)
             # A look at a score waits for the device.
-            is_shown = scores is not None and index % PSNR_INTERVAL == 0
-            progress.update(**({"PSNR": float(scores.psnr)} if is_shown else {}))
+            psnr = writer.latest_psnr() if index % PSNR_INTERVAL == 0 else None
+            progress.update(**({} if psnr is None else {"PSNR": psnr}))
     if options.write_csv:
         motion.write_csv(folder / "live_link.csv")
     means = writer.means()
@@ -131,3 +131,4 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    leave()

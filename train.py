@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from arguments import parse_train_args
 from utils.errors import exit_on_user_error
-from utils.startup import prepare_environment
+from utils.startup import leave, prepare_environment
 
 if TYPE_CHECKING:
     from training.session import Session
@@ -71,3 +71,4 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    leave()

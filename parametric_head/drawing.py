@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 # A pixel centre on an edge belongs to both triangles: rounding must not open a gap between them.
-_EDGE_TOLERANCE = 1e-9
+EDGE_TOLERANCE = 1e-9
 # Square pixels; what is smaller is seen from the side and covers nothing.
-_SMALLEST_AREA = 1e-9
+SMALLEST_AREA = 1e-9
 # Pixels of boxes at a time: bounds memory, and fits a cache.
 _CHUNK = 1 << 16
 
@@ -101,7 +101,7 @@ def _drawable(
     top, bottom = _covered(y, height)
     # Twice the signed area.
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
-    is_drawn = (right > left) & (bottom > top) & (abs(area) > _SMALLEST_AREA) & is_ahead[corners].all(axis=0)
+    is_drawn = (right > left) & (bottom > top) & (abs(area) > SMALLEST_AREA) & is_ahead[corners].all(axis=0)
     chosen = np.flatnonzero(is_drawn)
     inverse_depth = inverse_depth[corners[:, chosen]]
     flat = _flatten(x[:, chosen], y[:, chosen], area[chosen], inverse_depth)
@@ -125,8 +125,8 @@ _NOTHING = np.uint64(0xFFFFFFFFFFFFFFFF)
 def _covered(corners: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """First and end of the pixels whose centres lie between a triangle's corners [3, T] along an axis."""
     low, high = corners.min(axis=0), corners.max(axis=0)
-    first = np.ceil(np.clip(low - 0.5 - _EDGE_TOLERANCE, 0, size))
-    end = np.floor(np.clip(high - 0.5 + _EDGE_TOLERANCE, -1, size - 1)) + 1
+    first = np.ceil(np.clip(low - 0.5 - EDGE_TOLERANCE, 0, size))
+    end = np.floor(np.clip(high - 0.5 + EDGE_TOLERANCE, -1, size - 1)) + 1
     return first.astype(np.int32), end.astype(np.int32)
 
 
@@ -185,7 +185,7 @@ def _draw_rows(
 
     second, third = evaluate(flat.second), evaluate(flat.third)
     smallest = np.minimum(np.minimum(second, third), 1 - second - third)
-    step, inside = np.nonzero(smallest >= -_EDGE_TOLERANCE)
+    step, inside = np.nonzero(smallest >= -EDGE_TOLERANCE)
     owner, row = owner[inside], row[inside]
     column = left[owner] + step
     inverse_depth = _evaluate(flat.inverse_depth[:, owner], column + 0.5, row + 0.5)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +19,8 @@ from torch import Tensor
 
 from rendering.picture_scores import score_pictures
 from utils.images import (
-    color_nearness,
     depth_range,
-    nearness_of,
+    depth_to_color,
     quantized,
     side_by_side,
     to_uint8,
@@ -42,8 +42,22 @@ DEFINITIONS = {
 # Threads that fetch pictures from the device and encode them, which leaves the interpreter lock, so that
 # drawing goes on meanwhile.
 _WRITERS = min(MOST_THREADS, usable_cores())
+# Pictures that a GPU prepares and compares at a time, and pixels of all of them.
+_AT_ONCE, _PIXELS_AT_ONCE = 8, 1 << 22
 # So many views may wait, which bounds the memory when encoders or disk are slower than the renderer.
 _MAX_WAITING = 2 * _WRITERS
+
+
+class _View(NamedTuple):
+    """A view that waits for others, to be prepared with them."""
+
+    index: int
+    image_id: int | None
+    companion: Tensor | None
+    image: Tensor  # [3, H, W]
+    depth: Tensor  # [H, W]
+    alpha: Tensor  # [H, W]
+    truth: Tensor | None  # [3, H, W]
 
 
 class RenderWriter:
@@ -69,9 +83,10 @@ class RenderWriter:
     ) -> None:
         self._folder = Path(folder)
         self._header = {"split": split, "iteration": iteration}
+        self._held: list[_View] = []
         self._views: list[tuple[int, int | None]] = []
         # As they come from the device: to look at each of them would wait for it.
-        self._scores: list[Tensor] = []
+        self._scores: list[Tensor] = []  # [views at once, 3]
         self._depth_limits: tuple[float, float] | None = None
         self._transparent = alpha_format is not None
         film = self._folder / f"video.{alpha_format or 'mp4'}"
@@ -91,28 +106,48 @@ class RenderWriter:
         alpha: Tensor,
         image_id: int | None = None,
         companion: Tensor | None = None,
-    ) -> Scores | None:
-        """Write view `index` and return its scores, if there is a truth.
+    ) -> None:
+        """Write view `index`, and score it if there is a truth.
 
         `image` and `truth` [3, H, W]; `depth` (sum of weight x camera z) and `alpha` [H, W]. `image_id`
         goes into metrics.json. Depth is coloured by the range of the first view. `companion` [3, H, any] is
-        shown beside the image in the film. An image of a set with an alpha format is one on black.
+        shown beside the image in the film. An image of a set with an alpha format is one on black. Views of a
+        set are of one size, and all or none have a truth.
         """
         if self._depth_limits is None:
             self._depth_limits = depth_range(depth, alpha)
-        picture = quantized(with_alpha(image, alpha) if self._transparent else image)
-        true = None if truth is None else quantized(truth)
-        self._later(self._pool, self._save_depth, index, *nearness_of(depth, alpha, self._depth_limits))
+        self._held.append(_View(index, image_id, companion, image, depth, alpha, truth))
+        if len(self._held) >= _views_at_once(depth):
+            self._write_held()
+
+    def _write_held(self) -> None:
+        if not self._held:
+            return
+        held, self._held = self._held, []
+        image, depth, alpha = (
+            torch.stack([getattr(view, name) for view in held]) for name in ("image", "depth", "alpha")
+        )
+        pictures = quantized(with_alpha(image, alpha) if self._transparent else image)
+        truths = None
+        if held[0].truth is not None:
+            truth = torch.stack([view.truth for view in held])
+            truths = quantized(truth)
+            self._views += [(view.index, view.image_id) for view in held]
+            self._scores.append(torch.stack(score_pictures(image, truth), dim=1))
+        depths = depth_to_color(depth, alpha, self._depth_limits)
+        # One copy from the device for all of them; it begins before the views that wait for it.
+        fetched = self._later(self._pool, _fetched, pictures, depths, truths)
         films = self._video is not None
-        frame = self._later(self._pool, self._save_pictures, index, picture, true, companion, films)
-        if films:
-            self._later(self._film_maker, self._add_to_video, frame)
-        if truth is None:
-            return None
-        scores = score_pictures(image, truth)
-        self._views.append((index, image_id))
-        self._scores.append(torch.stack(scores))
-        return scores
+        for number, view in enumerate(held):
+            # Without its tensors on the device.
+            task = self._save_view, view.index, view.companion, number, fetched, films
+            frame = self._later(self._pool, *task)
+            if films:
+                self._later(self._film_maker, self._add_to_video, frame)
+
+    def latest_psnr(self) -> float | None:
+        """Of the newest view that was scored, dB; waits for the device."""
+        return float(self._scores[-1][-1, 1]) if self._scores else None
 
     def means(self) -> dict[str, float] | None:
         """Average l1, psnr (dB) and ssim over the views so far; None where none had a truth."""
@@ -122,14 +157,23 @@ class RenderWriter:
         return dict(zip(Scores._fields, means.tolist(), strict=True))
 
     def _numbers(self) -> list[list[float]]:
-        return torch.stack(self._scores).tolist()
+        return torch.cat(self._scores).tolist()
 
     def __enter__(self) -> "RenderWriter":
         self._opencv = opencv_on_one_core()
         self._opencv.__enter__()
         return self
 
-    def __exit__(self, exception_type: object, *rest: object) -> None:
+    def __exit__(self, exception_type: type[BaseException] | None, *rest: object) -> None:
+        if exception_type is None:
+            try:
+                self._write_held()
+            except BaseException:
+                self._close(*sys.exc_info())
+                raise
+        self._close(exception_type, *rest)
+
+    def _close(self, exception_type: type[BaseException] | None, *rest: object) -> None:
         has_failed = exception_type is not None
         self._pool.shutdown(wait=True, cancel_futures=has_failed)
         self._film_maker.shutdown(wait=True, cancel_futures=has_failed)
@@ -143,24 +187,26 @@ class RenderWriter:
         if self._views:
             self._write_metrics()
 
-    def _save_pictures(
-        self, index: int, picture: Tensor, true: Tensor | None, companion: Tensor | None, films: bool
+    def _save_view(
+        self,
+        index: int,
+        companion: Tensor | None,
+        number: int,
+        fetched: "Future[list[np.ndarray]]",
+        films: bool,
     ) -> np.ndarray | None:
-        """Write render and truth, uint8 [H, W, C]; return the frame of the film, if there is one."""
-        rendered = picture.cpu().numpy()
+        """Write one of some fetched views; return the frame of the film, if there is one."""
+        rendered, depth, *true = (pictures[number] for pictures in fetched.result())
+        self._save("depth", index, depth)
         self._save("renders", index, rendered)
-        if true is not None:
-            pixels = true.cpu().numpy()
-            self._save("gt", index, pixels)
-            pair = (with_label(pixels, "truth"), with_label(rendered, "render")) if films else ()
+        if true:
+            self._save("gt", index, *true)
+            pair = (with_label(*true, "truth"), with_label(rendered, "render")) if films else ()
         elif companion is not None and not self._transparent:
             pair = (with_label(to_uint8(companion), "driver"), with_label(rendered, "avatar"))
         else:
             return rendered
         return side_by_side(pair) if pair else None
-
-    def _save_depth(self, index: int, nearness: Tensor, weight: Tensor) -> None:
-        self._save("depth", index, color_nearness(nearness, weight))
 
     def _save(self, kind: str, index: int, pixels: np.ndarray) -> None:
         write_png(self._folder / kind / f"{index:05d}.png", pixels)
@@ -177,7 +223,7 @@ class RenderWriter:
     def _later(self, pool: ThreadPoolExecutor, function: Callable, *arguments: object) -> Future:
         future = pool.submit(function, *arguments)
         self._waiting.append(future)
-        while len(self._waiting) > 3 * _MAX_WAITING:
+        while len(self._waiting) > 2 * _MAX_WAITING:
             self._waiting.popleft().result()
         return future
 
@@ -204,3 +250,13 @@ class RenderWriter:
         for path in stale:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+
+
+def _views_at_once(depth: Tensor) -> int:
+    """How many views of this size to prepare together: on the CPU several gain nothing."""
+    return max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // depth.numel())) if depth.is_cuda else 1
+
+
+def _fetched(*pictures: Tensor | None) -> list[np.ndarray]:
+    """Pictures of some views, uint8 [B, H, W, C], on the host; without what is None."""
+    return [some.cpu().numpy() for some in pictures if some is not None]

@@ -3,6 +3,7 @@
 Everything that is laid out or labelled here is an 8-bit array; `to_uint8` is the one place that rounds.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from utils.errors import UserError, WriteError
 from utils.image_headers import check_picture_size
+from utils.png import png_bytes
 
 NEUTRAL_GREY = 128
 _LABEL_HEIGHT = 18
@@ -25,12 +27,16 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def quantized(image: Tensor) -> Tensor:
-    """`to_uint8`, as a tensor where the image lies: uint8 [H, W, C] or [H, W]."""
-    if image.dim() not in (2, 3):
-        raise ValueError(f"image: expected shape [C, H, W] or [H, W], got {list(image.shape)}")
+    """`to_uint8`, as a tensor where the image lies: uint8 [..., H, W, C] of [..., C, H, W], or [H, W]."""
+    if image.dim() < 2:
+        raise ValueError(f"image: expected shape [..., C, H, W] or [H, W], got {list(image.shape)}")
+    pixels = _in_8_bits(image)
+    return pixels if image.dim() == 2 else pixels.movedim(-3, -1).contiguous()
+
+
+def _in_8_bits(values: Tensor) -> Tensor:
     # In place from the first copy on.
-    pixels = image.detach().float().nan_to_num(0).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-    return (pixels.permute(1, 2, 0) if image.dim() == 3 else pixels).contiguous()
+    return values.detach().float().nan_to_num(0).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
 
 
 def from_uint8(pixels: np.ndarray) -> Tensor:
@@ -39,11 +45,12 @@ def from_uint8(pixels: np.ndarray) -> Tensor:
     return image.permute(2, 0, 1).contiguous() if image.dim() == 3 else image
 
 
-def with_alpha(image: Tensor, alpha: Tensor) -> Tensor:  # [4, H, W]
-    """Add alpha [H, W] to an image [3, H, W] that was drawn on black, its colour divided by alpha as PNG and
-    films have it."""
+def with_alpha(image: Tensor, alpha: Tensor) -> Tensor:  # [..., 4, H, W]
+    """Add alpha [..., H, W] to an image [..., 3, H, W] that was drawn on black, its colour divided by alpha
+    as PNG and films have it."""
+    alpha = alpha.unsqueeze(-3)
     color = (image / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 0)
-    return torch.cat([color, alpha[None]])
+    return torch.cat([color, alpha], dim=-3)
 
 
 def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
@@ -54,16 +61,10 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
     Raises WriteError where the file system refuses.
     """
     pixels = to_uint8(image) if isinstance(image, Tensor) else image
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"image: expected 8 bits, got {pixels.dtype}")
-    if pixels.ndim == 3:
-        order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
-        pixels = cv2.cvtColor(pixels, order)
-    is_encoded, data = cv2.imencode(".png", pixels)
-    assert is_encoded, "the PNG encoder refused an 8-bit image"
+    data = png_bytes(pixels)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(data.tobytes())
+        Path(path).write_bytes(data)
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -104,31 +105,25 @@ def depth_range(depth: Tensor, alpha: Tensor) -> tuple[float, float]:
     return near, far
 
 
-def depth_to_color(depth: Tensor, alpha: Tensor, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Colour depth / alpha, red is near, blue is far, grey is empty; returns 8 bits [H, W, 3].
+def depth_to_color(depth: Tensor, alpha: Tensor, limits: tuple[float, float] | None = None) -> Tensor:
+    """Colour depth / alpha, red is near, blue is far, grey is empty: uint8 [..., H, W, 3], where they lie.
 
     `depth` and `alpha` are as in `depth_range`, whose result on this frame is the default of `limits`
     (the distances shown as reddest and bluest; give the same ones to all frames of a video).
     """
-    return color_nearness(*nearness_of(depth, alpha, limits or depth_range(depth, alpha)))
-
-
-def nearness_of(depth: Tensor, alpha: Tensor, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """What `color_nearness` colours, where the depth lies: nearness, uint8 [H, W], and its weight [H, W]."""
-    near, far = limits
+    near, far = limits or depth_range(depth, alpha)
     distance = depth / alpha.clamp_min(1e-6)
-    nearness = (far - distance) / max(far - near, 1e-6)
-    return quantized(nearness), alpha.detach().float().clamp(0, 1)
+    nearness = _in_8_bits((far - distance) / max(far - near, 1e-6))
+    palette = torch.from_numpy(_palette()).to(depth.device)
+    colors = palette.index_select(0, nearness.flatten().int()).view(*nearness.shape, 3)
+    # Towards grey by 1 - weight.
+    colors.sub_(NEUTRAL_GREY).mul_(alpha.detach().float().clamp(0, 1)[..., None]).add_(NEUTRAL_GREY)
+    return colors.round_().to(torch.uint8)
 
 
-def color_nearness(nearness: Tensor, weight: Tensor) -> np.ndarray:
-    """The second half of `depth_to_color`, on the host."""
-    colors = _colorize(nearness.cpu().numpy(), cv2.COLORMAP_TURBO).astype(np.float32)
-    # Towards grey by 1 - weight, in place: a tenth of the time.
-    colors -= NEUTRAL_GREY
-    colors *= weight.cpu().numpy()[..., None]
-    colors += NEUTRAL_GREY
-    return np.rint(colors, out=colors).astype(np.uint8)
+@functools.cache
+def _palette() -> np.ndarray:  # [256, 3] float32
+    return _colorize(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0].astype(np.float32)
 
 
 def error_map(image: Tensor, truth: Tensor, max_error: float = 0.25) -> np.ndarray:

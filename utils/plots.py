@@ -34,8 +34,10 @@ def plot_training(path: str | Path, losses: Sequence[LossPoint], scores: Sequenc
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    figure = Figure(figsize=(13, 3.6))
     FigureCanvasAgg(figure)
+    # To find the margins would take as long as to draw.
+    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.14, top=0.96, wspace=0.3)
     loss_axes, score_axes, count_axes = figure.subplots(1, 3)
 
     minutes = [point.minutes for point in losses]

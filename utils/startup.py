@@ -1,8 +1,10 @@
-"""What a script sets before it imports torch."""
+"""What a script sets before it imports torch, and how it ends."""
 
+import contextlib
 import os
 import sys
 import time
+from typing import NoReturn
 
 _STARTED = time.monotonic()
 
@@ -25,3 +27,14 @@ def prepare_environment() -> None:
     # A path whose name is not UTF-8 is printed by its bytes.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")
+
+
+def leave() -> NoReturn:
+    """End the process, with success, where all files are written and closed.
+
+    To take Python, threads and the device down piece by piece takes most of a second after that.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(0)

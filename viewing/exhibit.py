@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from scene.head_model import GaussianHead
 from scene.light_head import LightHead
 from scene.views import Drive
 from utils.images import depth_to_color, jpeg_bytes, to_uint8, with_alpha
+from utils.png import png_bytes
 from utils.rotations import quaternion_to_matrix
 from utils.spherical_harmonics import dc_to_rgb
 from viewing.messages import MODES, Look, Moment
@@ -84,7 +84,7 @@ class Exhibit:
         color = look.background if look.background is not None and look.mode != "depth" else (0.0, 0.0, 0.0)
         drawn = render(camera, splats, self.avatar.background.new_tensor(color))
         if look.mode == "depth":
-            return depth_to_color(drawn.depth, drawn.alpha)
+            return depth_to_color(drawn.depth, drawn.alpha).cpu().numpy()
         if look.mode == "alpha":
             return to_uint8(drawn.alpha.expand(3, -1, -1))
         image = drawn.image
@@ -210,13 +210,9 @@ def coefficient_ranges(avatar: Avatar) -> Tensor:
 
 def encoded(picture: np.ndarray, encoding: str) -> bytes:
     """A picture [H, W, 3 or 4] as PNG or JPEG; what is transparent is a PNG in any case."""
-    has_alpha = picture.shape[2] == 4
-    if not has_alpha and encoding != "png":
+    if picture.shape[2] == 3 and encoding != "png":
         return jpeg_bytes(picture, JPEG_QUALITY)
-    order = cv2.COLOR_RGBA2BGRA if has_alpha else cv2.COLOR_RGB2BGR
-    is_encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, order), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    assert is_encoded, "the encoder refused an 8-bit image"
-    return data.tobytes()
+    return png_bytes(picture)
 
 
 def _rounded(values: Tensor) -> list[float]:

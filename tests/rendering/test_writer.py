@@ -10,6 +10,7 @@ import torch
 from rendering.writer import RenderWriter
 from utils.errors import UserError
 from utils.images import read_png, side_by_side, to_uint8, with_label
+from utils.metrics import score
 
 
 def _views(num, height=33, width=40):
@@ -71,18 +72,22 @@ def test_the_film_shows_truth_beside_render_under_their_labels(tmp_path):
 def test_metrics_hold_every_view_and_their_means(tmp_path):
     views = list(_views(3))
     with RenderWriter(tmp_path, split="train", iteration=7) as writer:
-        returned = [writer.write(*view, image_id=100 + view[0]) for view in views]
+        assert writer.latest_psnr() is None
+        for view in views:
+            writer.write(*view, image_id=100 + view[0])
+        latest = writer.latest_psnr()
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["split"], metrics["iteration"], metrics["num_views"]) == ("train", 7, 3)
     assert [view["image_id"] for view in metrics["per_view"]] == [100, 101, 102]
+    assert latest == metrics["per_view"][2]["psnr"]
     expected = []
     for _, image, truth, _, _ in views:
         difference = (image.clamp(0, 1) - truth).double()
         expected.append((difference.abs().mean().item(), -10 * math.log10(difference.square().mean().item())))
-    for view, scores, (l1, psnr) in zip(metrics["per_view"], returned, expected, strict=True):
+    for view, (_, image, truth, *_), (l1, psnr) in zip(metrics["per_view"], views, expected, strict=True):
         assert view["l1"] == pytest.approx(l1, rel=1e-5)
         assert view["psnr"] == pytest.approx(psnr, rel=1e-5)
-        assert view["ssim"] == scores.ssim.item()
+        assert view["ssim"] == pytest.approx(score(image, truth).ssim.item(), rel=1e-6)
     assert metrics["mean"]["psnr"] == pytest.approx(np.mean([psnr for _, psnr in expected]), rel=1e-5)
     assert metrics["mean"] == writer.means()
     assert set(metrics["definitions"]) >= {"l1", "psnr", "ssim"}
@@ -101,7 +106,7 @@ def test_perfect_views_leave_valid_json(tmp_path):
 def test_novel_views_have_no_truth_and_no_metrics(tmp_path):
     with RenderWriter(tmp_path, split="novel_view", iteration=7) as writer:
         for i, image, _, depth, alpha in _views(2):
-            assert writer.write(i, image, None, depth, alpha) is None
+            writer.write(i, image, None, depth, alpha)
     assert writer.means() is None
     assert not (tmp_path / "gt").exists() and not (tmp_path / "metrics.json").exists()
     assert [frame.shape for frame in _film(tmp_path / "video.mp4")] == [(34, 40, 3)] * 2
@@ -165,7 +170,42 @@ def test_a_transparent_set_has_the_rendered_alpha_and_straight_colour(tmp_path):
 def test_the_driver_stands_beside_the_avatar_in_the_film_alone(tmp_path):
     (_, image, truth, depth, alpha), *_ = _views(1, height=32)
     with RenderWriter(tmp_path, split="x", iteration=1) as writer:
-        assert writer.write(0, image, None, depth, alpha, companion=truth[:, :, :20]) is None
+        writer.write(0, image, None, depth, alpha, companion=truth[:, :, :20])
     assert _film(tmp_path / "video.mp4")[0].shape == (50, 60, 3)
     assert read_png(tmp_path / "renders" / "00000.png").shape == (32, 40, 3)
     assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.gpu
+def test_views_that_a_gpu_prepares_together_are_written_as_on_the_cpu(tmp_path):
+    views = list(_views(19))
+    for device in ("cpu", "cuda"):
+        with RenderWriter(tmp_path / device, split="test", iteration=7, has_film=False) as writer:
+            for index, *tensors in views:
+                writer.write(index, *(tensor.to(device) for tensor in tensors), image_id=index)
+    for kind in ("renders", "gt", "depth"):
+        for index in range(19):
+            there, here = (read_png(tmp_path / d / kind / f"{index:05d}.png") for d in ("cuda", "cpu"))
+            # Nearness may round to the next entry of the colour map, up to 8 levels off.
+            assert np.abs(there.astype(int) - here).max() <= (8 if kind == "depth" else 0)
+    there, here = (json.loads((tmp_path / d / "metrics.json").read_text()) for d in ("cuda", "cpu"))
+    assert [view["image_id"] for view in there["per_view"]] == list(range(19))
+    for one, other in zip(there["per_view"], here["per_view"], strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_several_views_are_prepared_together_and_the_rest_at_the_end(tmp_path, monkeypatch):
+    """What a GPU does, on the CPU: views of a size that leaves some over."""
+    monkeypatch.setattr("rendering.writer._views_at_once", lambda depth: 4)
+    views = list(_views(6))
+    with RenderWriter(tmp_path, split="test", iteration=7) as writer:
+        for number, view in enumerate(views):
+            assert len(writer._held) == number % 4
+            writer.write(*view)
+    for i, image, truth, _, _ in views:
+        assert np.array_equal(read_png(tmp_path / "renders" / f"{i:05d}.png"), to_uint8(image))
+        assert np.array_equal(read_png(tmp_path / "gt" / f"{i:05d}.png"), to_uint8(truth))
+    found = json.loads((tmp_path / "metrics.json").read_text())["per_view"]
+    expected = [score(image, truth).psnr.item() for _, image, truth, _, _ in views]
+    assert [view["psnr"] for view in found] == pytest.approx(expected, rel=1e-6)
+    assert len(_film(tmp_path / "video.mp4")) == 6

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 
 from parametric_head.drawing import draw_depth
 from scene.dataset import Frame, FrameDataset
+from training.on_scaffold.depth import draw_depth_there
 from utils.sampling import evenly_spread
 from utils.threads import in_parallel
 
@@ -30,6 +32,8 @@ class View(NamedTuple):
     expression: np.ndarray  # [E]
     image: np.ndarray  # [H, W, 3] float32
     matte: np.ndarray  # [H, W] float32
+    # Where the mesh is drawn.
+    device: torch.device
 
     @property
     def eye(self) -> np.ndarray:
@@ -60,8 +64,13 @@ class View(NamedTuple):
         seen = self.to_camera(points)
         # One focal length draws: what is left of the other goes into y.
         squeezed = seen * [1, self.focal[1] / self.focal[0], 1]
-        drawn = draw_depth(squeezed, triangles, self.focal[0], self.center, (width, height))
-        depth = np.where(np.isfinite(drawn), drawn, np.float32(1e3))
+        drawing = self.focal[0], self.center, (width, height)
+        if self.device.type == "cpu":
+            depth = draw_depth(squeezed, triangles, *drawing)
+        else:
+            mesh = (torch.from_numpy(part).to(self.device) for part in (squeezed, triangles))
+            depth = draw_depth_there(*mesh, *drawing).cpu().numpy()
+        depth[np.isinf(depth)] = 1e3
         surface = self.sample(depth, self.project(points), outside=0.0)
         return seen[:, 2] < surface + _TOLERANCE
 
@@ -93,6 +102,7 @@ def _view(frame: Frame) -> View:
         frame.expression.cpu().numpy(),
         np.ascontiguousarray(frame.image.permute(1, 2, 0).cpu().numpy()),
         frame.matte.cpu().numpy(),
+        frame.matte.device,
     )
 
 
