@@ -17,12 +17,12 @@ from torch import Tensor
 from arguments import PipelineParams
 from diff_gaussian_rasterization import Rasterization, has_kernels
 from gaussian_renderer import RASTERIZER_ONLY, render
+from gaussian_renderer.recording import Recording
 from scene.avatar import Avatar
 from scene.cameras import Camera
 from scene.head_model import GaussianHead
 from scene.light_head import LightHead
 from scene.views import Drive
-from utils.cuda_graphs import Recording
 from utils.images import quantized
 
 Result = TypeVar("Result")

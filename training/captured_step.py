@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from gaussian_renderer.recording import Recording
 from scene.head_model import GaussianHead
 from scene.views import Drive, HeadView, SideView
 from training.step import StepResult
-from utils.cuda_graphs import Recording
 
 
 class CapturedStep:

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from diff_gaussian_rasterization import Splats, View, cuda, rasterize, reference
+from diff_gaussian_rasterization import Splats, View, cuda, has_short_lists, rasterize, reference
 from diff_gaussian_rasterization.cuda import device, plan
 from tests.rasterizer.scenes import (
     Scene,
@@ -151,6 +151,33 @@ def test_overflowing_lists_are_drawn_and_reported_and_grow(monkeypatch, capsys, 
     assert "more than its list could hold" in capsys.readouterr().err
     result = rasterize(*on_gpu(scene))
     assert torch.equal(result.image, truth.image)
+
+
+def test_graph_with_short_lists_is_reported_until_another_call_makes_room(monkeypatch):
+    scene = on_gpu(Scene(splats(2000, size=0.1), camera(40, 30), torch.rand(3).double()))
+    kept = device.device_of(0)
+    monkeypatch.setattr(kept, "_least_capacity", 256)
+    monkeypatch.setattr(kept, "capacity", lambda *_: 256)
+    plan._plan.cache_clear()
+    rasterize(*scene)
+    torch.cuda.synchronize()
+    kept._overflow.value = 0
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        rasterize(*scene)
+    assert not has_short_lists(scene.splats.means.device)
+    graph.replay()
+    torch.cuda.synchronize()
+    # The greatest of the tiles' counts, nearly: several blocks may write theirs at once.
+    assert has_short_lists(scene.splats.means.device) and kept._overflow.value > 256
+    monkeypatch.undo()
+    plan._plan.cache_clear()
+    monkeypatch.setattr(kept, "_least_capacity", 256)
+    rasterize(*scene)
+    assert not has_short_lists(scene.splats.means.device)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert not has_short_lists(scene.splats.means.device)
 
 
 @pytest.fixture

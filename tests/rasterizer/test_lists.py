@@ -42,6 +42,17 @@ def test_lists_grow_once_silently_and_say_so_in_debug(kernels, monkeypatch, caps
     assert "a tile had 5000 splats" in capsys.readouterr().err
 
 
+def test_lists_that_have_overflowed_are_short_until_they_grow(kernels):
+    it = cuda.device_of(0)
+    assert not it.wants_longer_lists
+    it._overflow.value = 5000
+    assert it.wants_longer_lists
+    assert it.capacity(100_000, 1024, 1) == 8192 and not it.wants_longer_lists
+    # A captured graph keeps its short lists and reports the same again.
+    it._overflow.value = 5000
+    assert not it.wants_longer_lists
+
+
 def test_longer_lists_are_another_plan(kernels):
     drawn, view = splats(5000), camera(640, 480)
     before = plan.plan_of(drawn, view)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from arguments import parse_train_args
+from gaussian_renderer import recording
 from scene.cameras import Camera
 from scene.views import Drive, HeadView, SideView
 from tests.scene.heads import make_head
@@ -12,7 +13,6 @@ from train import train
 from training.captured_step import CapturedStep, _clone, _copy_
 from training.start import begin, can_be_captured
 from training.step import StepResult
-from utils.cuda_graphs import RECORD_AGAIN
 
 
 def view(value: float, device: str) -> HeadView:
@@ -59,16 +59,17 @@ def test_graph_reads_each_view_and_runs_the_step_only_to_record_it():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("change", ["forget", "observes", "deforms", "active_sh_degree", "age"])
-def test_graph_is_recorded_anew_when_the_step_changes(change):
+@pytest.mark.parametrize("change", ["forget", "observes", "deforms", "active_sh_degree", "lists"])
+def test_graph_is_recorded_anew_when_the_step_changes(change, monkeypatch):
     counter, head = Counter("cuda"), make_head()
     step = CapturedStep(counter, head, is_enabled=True)
     for _ in range(3):
         step([view(1, "cuda")], True)
     if change == "forget":
         step.forget()
-    elif change == "age":
-        step._recording._num_replays = RECORD_AGAIN
+    elif change == "lists":
+        answers = iter([True])
+        monkeypatch.setattr(recording, "has_short_lists", lambda _: next(answers, False))
     elif change != "observes":
         setattr(head, change, int(not getattr(head, change)))
     for _ in range(3):

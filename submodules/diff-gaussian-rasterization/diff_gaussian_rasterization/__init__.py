@@ -1,6 +1,6 @@
 """Differentiable rasterizer of 3D Gaussians: `rasterize(splats, view)` and the 3DGS family's class names."""
 
-from .api import has_kernels, rasterize
+from .api import has_kernels, has_short_lists, rasterize
 from .family import GaussianRasterizationSettings, GaussianRasterizer, set_interface
 from .types import Rasterization, Splats, View
 
@@ -11,6 +11,7 @@ __all__ = [
     "Splats",
     "View",
     "has_kernels",
+    "has_short_lists",
     "rasterize",
     "set_interface",
 ]

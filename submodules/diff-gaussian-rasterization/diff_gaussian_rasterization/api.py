@@ -66,6 +66,14 @@ def has_kernels(device: torch.device) -> bool:
     return choose_backend(device, None) == "cuda"
 
 
+def has_short_lists(device: torch.device) -> bool:
+    """Return whether drawing on `device` has become slow for want of room, which the next call makes.
+
+    A captured CUDA graph keeps the room that it was captured with: capture it anew.
+    """
+    return has_kernels(device) and cuda.lists_are_short(device)
+
+
 def choose_backend(device: torch.device, requested: str | None) -> str:
     """Return the name of the back-end for tensors on `device`."""
     if requested is None:

@@ -21,7 +21,7 @@ from .device import device_of
 from .driver import current_stream
 from .plan import plan_of
 
-__all__ = ["draw_order", "family_view", "is_available", "rasterize"]
+__all__ = ["draw_order", "family_view", "is_available", "lists_are_short", "rasterize"]
 
 
 def is_available(device: torch.device) -> bool:
@@ -50,6 +50,12 @@ def rasterize(
         return Rasterization(*apply(*inputs, (splats, view, background)))
     images, radii, *_ = _draw(splats, view, background, for_backward=False)
     return Rasterization(*images, radii)
+
+
+def lists_are_short(device: torch.device) -> bool:
+    """Return whether what was drawn lately had longer tile lists than there was room for (device.py)."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return device_of(index).wants_longer_lists
 
 
 def draw_order(splats: Splats, view: View) -> Tensor:

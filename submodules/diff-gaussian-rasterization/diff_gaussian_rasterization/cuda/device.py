@@ -20,8 +20,9 @@ from .driver import Kernel, Library
 
 TILE = 16
 PROJECT_THREADS = 64
-# Pixels of a lane, and threads of a block of the backward pass.
-BLEND = {"FORWARD_PIXELS": 1, "BACKWARD_PIXELS": 1, "BACKWARD_THREADS": 64}
+# Pixels of a lane in the forward pass; threads of a block of the backward pass, and blocks that a
+# multiprocessor is to hold at least, which limits registers.
+BLEND = {"FORWARD_PIXELS": 1, "BACKWARD_THREADS": 64, "BACKWARD_BLOCKS": 10}
 # Shared memory of a warp: sizeof(Stage) in blend.cu.
 PATCH_BYTES = 1664
 # Splats that a block sorts at once.
@@ -66,8 +67,7 @@ class Device:
         self._lock = threading.Lock()
         self._project: dict[ProjectionKind, tuple[Kernel, Kernel]] = {}
         self._blend: dict[bool, tuple[Kernel, Kernel]] = {}
-        pixels = 32 * BLEND["BACKWARD_PIXELS"]
-        self.backward_blocks_per_tile = TILE * TILE // pixels * 32 // BLEND["BACKWARD_THREADS"]
+        self.backward_blocks_per_tile = TILE * TILE // BLEND["BACKWARD_THREADS"]
 
     def blend(self, inverse_depth: bool) -> tuple[Kernel, Kernel]:
         """Return blend_forward and blend_backward of z, or of 1 / z."""
@@ -111,6 +111,11 @@ class Device:
         """Compile one of kernels/, or find it in the cache, and load it."""
         return Library(compiler.machine_code(source, self.capability, options), self.index)
 
+    @property
+    def wants_longer_lists(self) -> bool:
+        """Whether a list has overflowed and lists have not grown since; known once the device got there."""
+        return _with_slack(self._overflow.value) > self._least_capacity
+
     def least_capacity(self) -> int:
         """Return how many splats lists hold at least, which is more than before if one has overflowed."""
         if self._overflow.value:
@@ -128,9 +133,8 @@ class Device:
 
     def _grow(self) -> None:
         count, self._overflow.value = self._overflow.value, 0
-        # More than the list that overflowed, since capacity() rounds up. A captured graph keeps its short
-        # lists and reports the same again.
-        needed = count + count // 4
+        # A captured graph keeps its short lists and reports the same again.
+        needed = _with_slack(count)
         if needed > self._least_capacity and os.environ.get("DIFF_GAUSSIAN_RASTERIZATION_DEBUG"):
             text = f"a tile had {count} splats, more than its list could hold: drawn slowly"
             text += "; from now on lists are longer (a captured CUDA graph keeps its lists: capture it anew)"
@@ -142,6 +146,11 @@ class Device:
         """Return the shared memory of a block of blend_forward that sorts so many splats at once."""
         warps = TILE * TILE // (32 * BLEND["FORWARD_PIXELS"])
         return max(8 * sort_capacity, PATCH_BYTES * warps) + 4 * sort_capacity
+
+
+def _with_slack(count: int) -> int:
+    """More than the list that overflowed: others are longer, and all of them grow."""
+    return count + count // 4
 
 
 _devices: dict[int, Device] = {}

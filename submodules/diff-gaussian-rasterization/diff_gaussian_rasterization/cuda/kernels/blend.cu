@@ -6,9 +6,9 @@ warp. So a warp does no work for splats that miss its patch, and waits for no ot
 
 blend_forward: a block per tile. Sorts the tile's list (tile_list.cuh), keeps the order for backward, blends.
 blend_backward: walks front to back again, with the same decisions (splat_alpha, blend_step): what lies behind a
-splat is the total minus what has been seen, so that forward saves nothing per pixel. A warp adds up a splat's
-gradients over its pixels and adds the sums to the splat's row by atomics: their order, and so the last digits
-of gradients, differ from run to run.
+splat is the total minus what has been seen, so that forward saves nothing per pixel. Sixteen splats at a time, a
+warp adds up their gradients over its pixels (Batch) and adds the sums to the splats' rows by atomics: their
+order, and so the last digits of gradients, differ from run to run.
 
 A list that has overflowed holds not all of its tile's splats. Its tile is drawn all the same, from all splats
 of the view, which is slow, and its count is written to `overflow`, in the host's memory. */
@@ -50,11 +50,15 @@ struct Stage { /* what a warp has kept of 32 splats, in shared memory */
     uint32 gaussians[32];
 };
 
-/* Calls visit(splat, gaussian), with the whole warp, for the splats of a list that meet a patch of pixels, until
-   finished() is true for every lane. */
-template <class Visit, class Finished>
+static __device__ __forceinline__ Splat splat_of(const Stage &stage, int i) {
+    return splat_of(stage.rows[3 * i], stage.rows[3 * i + 1], stage.rows[3 * i + 2]);
+}
+
+/* Calls draw_kept(stage, num), with the whole warp, for the splats of a list that meet a patch of pixels, at most 32
+   at a time, until finished() is true for every lane. */
+template <class DrawKept, class Finished>
 static __device__ __forceinline__ void walk(const uint32 *order, int count, const float4 *splats, int left, int top,
-                                            int height, Stage *stage, Visit visit, Finished finished) {
+                                            int height, Stage *stage, DrawKept draw_kept, Finished finished) {
     int lane = threadIdx.x % 32;
     uint32 gaussian = 0;
     float4 a = {}, b = {}, c = {};
@@ -78,9 +82,7 @@ static __device__ __forceinline__ void walk(const uint32 *order, int count, cons
         }
         fetch(start + 32 + lane); /* the next, while these are drawn */
         __syncwarp();
-        int num = __popc(kept);
-        for (int i = 0; i < num; i++)
-            visit(splat_of(stage->rows[3 * i], stage->rows[3 * i + 1], stage->rows[3 * i + 2]), stage->gaussians[i]);
+        draw_kept(*stage, __popc(kept));
         __syncwarp(); /* all have read the stage */
         if (__all_sync(ALL_LANES, finished())) return;
     }
@@ -132,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(TILE *TILE / FORWARD_PIXELS)
     const float4 *splats = t.splats + 3 * (long long)view * t.num;
     uint32 *kept_order = t.orders + tile * t.capacity;
     bool overflowed = count > t.capacity;
-    if (overflowed && threadIdx.x == 0) *a.overflow = count;
+    if (overflowed && threadIdx.x == 0 && count > *a.overflow) *a.overflow = count; /* nearly the greatest */
 
     /* The stages lie over the keys, which are dead once sorted. */
     Stage *stage = reinterpret_cast<Stage *>(shared) + warp;
@@ -144,16 +146,19 @@ extern "C" __global__ void __launch_bounds__(TILE *TILE / FORWARD_PIXELS)
     for (int p = 0; p < P; p++) /* negative: the pixel has ended */
         transmittance[p] = patch.x < t.width && patch.y + PATCH_HEIGHT * p < t.height ? 1 : -1;
 
-    auto visit = [&](Splat s, uint32) {
+    auto draw_kept = [&](const Stage &kept, int num) {
+        for (int i = 0; i < num; i++) {
+            Splat s = splat_of(kept, i);
 #pragma unroll
-        for (int p = 0; p < P; p++) {
-            float d, y;
-            float alpha = splat_alpha(&s, patch.x + 0.5f, patch.y + PATCH_HEIGHT * p + 0.5f, &d, &y);
-            float weight = blend_step(alpha, &transmittance[p]);
-            red[p] = fmaf(weight, s.red, red[p]);
-            green[p] = fmaf(weight, s.green, green[p]);
-            blue[p] = fmaf(weight, s.blue, blue[p]);
-            depth[p] = fmaf(weight, s.z, depth[p]);
+            for (int p = 0; p < P; p++) {
+                float d, y;
+                float alpha = splat_alpha(&s, patch.x + 0.5f, patch.y + PATCH_HEIGHT * p + 0.5f, &d, &y);
+                float weight = blend_step(alpha, &transmittance[p]);
+                red[p] = fmaf(weight, s.red, red[p]);
+                green[p] = fmaf(weight, s.green, green[p]);
+                blue[p] = fmaf(weight, s.blue, blue[p]);
+                depth[p] = fmaf(weight, s.z, depth[p]);
+            }
         }
     };
     auto finished = [&] {
@@ -164,7 +169,7 @@ extern "C" __global__ void __launch_bounds__(TILE *TILE / FORWARD_PIXELS)
     auto draw = [&](const uint32 *order, int num, int before) {
         if (!overflowed)
             for (int i = threadIdx.x; i < num; i += THREADS) kept_order[before + i] = order[i];
-        walk(order, num, splats, patch.left, patch.top, patch.height, stage, visit, finished);
+        walk(order, num, splats, patch.left, patch.top, patch.height, stage, draw_kept, finished);
         /* A list that is kept is sorted to its end. */
         return num == count || !overflowed || !__syncthreads_and(finished());
     };
@@ -190,39 +195,81 @@ extern "C" __global__ void __launch_bounds__(TILE *TILE / FORWARD_PIXELS)
     }
 }
 
-/* Sums ten values over a warp: halves the values with every exchange of lanes, 12 shuffles instead of 50. Sum k
-   ends in the lane for which sum_of_lane() is k. */
-static __device__ __forceinline__ float sum_ten(const float (&values)[10]) {
-    int lane = threadIdx.x % 32;
-    auto exchange = [](bool upper, float low, float high, int lanes) {
-        return (upper ? high : low) + __shfl_xor_sync(ALL_LANES, upper ? low : high, lanes);
+/* A batch of splats that a warp has been over, in shared memory: what backward sums over its pixels. Lanes write
+   it as pixels and read it as splats, so that a sum of a splat stays in one lane: no exchanges of lanes, a few
+   additions a pixel, since along a row and down the rows x and y are small whole numbers. */
+#define BATCH 16 /* splats: half a warp, so that two lanes share the pixels of one */
+#define GROUP 4  /* splats that backward takes at once, and the batch's places that it needs free */
+#define PATCH_PIXELS 32
+
+struct Batch {
+    float2 terms[BATCH][PATCH_PIXELS + 1]; /* d loss / d exponent, and the weight; one more: other banks */
+    float4 v_values[PATCH_PIXELS];         /* of the pixels: d loss / d (red, green, blue, z) */
+    float4 places[BATCH];                  /* u, v, slope, and the Gaussian, of the splats */
+    float sums[BATCH][12];                 /* SplatSums */
+};
+
+/* Adds a batch of `num` splats to the rows of their Gaussians. With i and j a pixel's column and row in the
+   patch, d = first_d + i - slope j and y = first_y + j. */
+static __device__ __forceinline__ void add_batch(Batch *batch, int num, int left, int top, float *v_rows) {
+    constexpr int ROWS = PATCH_HEIGHT * BATCH / 32; /* a lane's share of the patch */
+    int lane = threadIdx.x % 32, splat = lane % BATCH, first_row = lane / BATCH * ROWS;
+    float g = 0, g_i = 0, g_j = 0, g_ii = 0, g_ij = 0, g_jj = 0, red = 0, green = 0, blue = 0, z = 0;
+    __syncwarp(); /* all terms are written */
+#pragma unroll
+    for (int k = 0; k < ROWS; k++) {
+        float row = 0, row_i = 0, row_ii = 0, j = first_row + k;
+#pragma unroll
+        for (int i = 0; i < PATCH_WIDTH; i++) {
+            int pixel = (first_row + k) * PATCH_WIDTH + i;
+            float2 terms = batch->terms[splat][pixel];
+            float4 v = batch->v_values[pixel];
+            row += terms.x, row_i = fmaf(i, terms.x, row_i), row_ii = fmaf(i * i, terms.x, row_ii);
+            red = fmaf(terms.y, v.x, red), green = fmaf(terms.y, v.y, green);
+            blue = fmaf(terms.y, v.z, blue), z = fmaf(terms.y, v.w, z);
+        }
+        g += row, g_i += row_i, g_ii += row_ii;
+        g_j = fmaf(j, row, g_j), g_ij = fmaf(j, row_i, g_ij), g_jj = fmaf(j * j, row, g_jj);
+    }
+    auto whole = [](float share) {
+        for (int lanes = BATCH; lanes < 32; lanes *= 2) share += __shfl_xor_sync(ALL_LANES, share, lanes);
+        return share;
     };
-    float five[5], three[3], two[2];
-#pragma unroll
-    for (int k = 0; k < 5; k++) five[k] = exchange(lane & 16, values[k], values[k + 5], 16);
-#pragma unroll
-    for (int k = 0; k < 3; k++) three[k] = exchange(lane & 8, five[k], k < 2 ? five[k + 3] : 0, 8);
-    two[0] = exchange(lane & 4, three[0], three[2], 4);
-    two[1] = exchange(lane & 4, three[1], 0, 4);
-    float one = exchange(lane & 2, two[0], two[1], 2);
-    return one + __shfl_xor_sync(ALL_LANES, one, 1);
+    g = whole(g), g_i = whole(g_i), g_j = whole(g_j), g_ii = whole(g_ii), g_ij = whole(g_ij), g_jj = whole(g_jj);
+    red = whole(red), green = whole(green), blue = whole(blue), z = whole(z);
+
+    if (lane < num) { /* so at most BATCH */
+        float4 place = batch->places[splat];
+        float slope = place.z, first_y = top + 0.5f - place.y, first_d = fmaf(-slope, first_y, left + 0.5f - place.x);
+        float g_e = fmaf(-slope, g_j, g_i), g_ej = fmaf(-slope, g_jj, g_ij); /* e = i - slope j */
+        float g_ee = fmaf(-slope, g_ej, fmaf(-slope, g_ij, g_ii));
+        float *sums = batch->sums[splat];
+        sums[0] = g;
+        sums[1] = fmaf(first_d, g, g_e);
+        sums[2] = fmaf(first_y, g, g_j);
+        sums[3] = fmaf(first_d, fmaf(first_d, g, 2 * g_e), g_ee);
+        sums[4] = fmaf(first_d, fmaf(first_y, g, g_j), fmaf(first_y, g_e, g_ej));
+        sums[5] = fmaf(first_y, fmaf(first_y, g, 2 * g_j), g_jj);
+        sums[6] = red, sums[7] = green, sums[8] = blue, sums[9] = z;
+    }
+    __syncwarp();
+    for (int k = lane; k < 10 * num; k += 32) { /* neighbouring lanes: the same row */
+        int row = k / 10, column = k % 10;
+        atomicAdd(v_rows + 12 * (long long)__float_as_uint(batch->places[row].w) + column, batch->sums[row][column]);
+    }
+    __syncwarp(); /* the batch may be written again */
 }
 
-static __device__ __forceinline__ int sum_of_lane() { /* -1: none */
-    int lane = threadIdx.x % 32, group = lane >> 3 & 1, upper = lane >> 2 & 1, last = lane >> 1 & 1;
-    if (lane & 1 || (upper && (group || last))) return -1;
-    return 5 * (lane >> 4) + 3 * group + 2 * upper + last;
-}
-
-extern "C" __global__ void __launch_bounds__(BACKWARD_THREADS) blend_backward(const __grid_constant__ BlendBackward a) {
-    constexpr int P = BACKWARD_PIXELS, WARPS = BACKWARD_THREADS / 32, SORTED = 512;
+extern "C" __global__ void __launch_bounds__(BACKWARD_THREADS, BACKWARD_BLOCKS) blend_backward(const __grid_constant__ BlendBackward a) {
+    constexpr int WARPS = BACKWARD_THREADS / 32, SORTED = 256;
     __shared__ Stage stages[WARPS];
+    __shared__ Batch batches[WARPS];
     __shared__ uint64 keys[SORTED];
     __shared__ uint32 order[SORTED];
     const TileLists &t = a.tiles;
-    const int parts = Patch<P>::warps / WARPS; /* blocks of a tile */
+    const int parts = Patch<1>::warps / WARPS; /* blocks of a tile */
     int view = blockIdx.y, tile_index = blockIdx.x / parts;
-    int tile_x = tile_index % t.tiles_x, tile_y = tile_index / t.tiles_x, warp = threadIdx.x / 32;
+    int tile_x = tile_index % t.tiles_x, tile_y = tile_index / t.tiles_x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     long long tile = (long long)view * t.tiles_x * t.tiles_y + tile_index;
     int count = t.tile_counts[tile];
     if (count == 0) return;
@@ -230,64 +277,64 @@ extern "C" __global__ void __launch_bounds__(BACKWARD_THREADS) blend_backward(co
     float *v_rows = a.v_rows + 12 * (long long)view * t.num;
     bool overflowed = count > t.capacity;
 
-    Patch<P> patch(tile_x, tile_y, blockIdx.x % parts * WARPS + warp);
-    int pixels = t.width * t.height, sum_index = sum_of_lane();
-    float transmittance[P], rest[P], v_red[P], v_green[P], v_blue[P], v_depth[P];
-    for (int p = 0; p < P; p++) {
-        int y = patch.y + PATCH_HEIGHT * p, i = y * t.width + patch.x;
-        bool inside = patch.x < t.width && y < t.height;
-        auto read = [&](float *image, int channels, int k) {
-            return inside && image ? channel(image, view, channels, k, pixels)[i] : 0.0f;
-        };
-        transmittance[p] = inside ? 1 : -1;
-        v_red[p] = read(a.v_out.image, 3, 0), v_green[p] = read(a.v_out.image, 3, 1);
-        v_blue[p] = read(a.v_out.image, 3, 2), v_depth[p] = read(a.v_out.depth, 1, 0);
-        /* What the loss holds of the pixel: the sum of weight x value, and of what is behind all splats. */
-        rest[p] = read(a.out.depth, 1, 0) * v_depth[p] - (1 - read(a.out.alpha, 1, 0)) * read(a.v_out.alpha, 1, 0);
-        rest[p] += read(a.out.image, 3, 0) * v_red[p] + read(a.out.image, 3, 1) * v_green[p];
-        rest[p] += read(a.out.image, 3, 2) * v_blue[p];
-    }
+    Patch<1> patch(tile_x, tile_y, blockIdx.x % parts * WARPS + warp);
+    Batch *batch = &batches[warp];
+    int pixels = t.width * t.height, pixel = patch.y * t.width + patch.x, num = 0; /* num: splats in the batch */
+    bool inside = patch.x < t.width && patch.y < t.height;
+    auto read = [&](float *image, int channels, int k) {
+        return inside && image ? channel(image, view, channels, k, pixels)[pixel] : 0.0f;
+    };
+    float transmittance = inside ? 1 : -1;
+    float4 v = make_float4(read(a.v_out.image, 3, 0), read(a.v_out.image, 3, 1), read(a.v_out.image, 3, 2),
+                           read(a.v_out.depth, 1, 0));
+    batch->v_values[lane] = v;
+    /* What the loss holds of the pixel: the sum of weight x value, and of what is behind all splats. */
+    float rest = read(a.out.depth, 1, 0) * v.w - (1 - read(a.out.alpha, 1, 0)) * read(a.v_out.alpha, 1, 0);
+    rest += read(a.out.image, 3, 0) * v.x + read(a.out.image, 3, 1) * v.y + read(a.out.image, 3, 2) * v.z;
 
-    auto visit = [&](Splat s, uint32 gaussian) {
-        float sums[10] = {};
-        bool any = false;
+    /* GROUP splats at once: most of what is done for one does not wait for those before it. */
+    auto draw_kept = [&](const Stage &kept, int num_kept) {
+        for (int first = 0; first < num_kept; first += GROUP) {
+            float alpha[GROUP], before[GROUP], weight[GROUP], value[GROUP];
 #pragma unroll
-        for (int p = 0; p < P; p++) {
-            float d, y, before = transmittance[p];
-            float alpha = splat_alpha(&s, patch.x + 0.5f, patch.y + PATCH_HEIGHT * p + 0.5f, &d, &y);
-            float weight = blend_step(alpha, &transmittance[p]);
-            if (weight > 0) {
-                any = true;
-                float value = fmaf(s.red, v_red[p], fmaf(s.green, v_green[p], fmaf(s.blue, v_blue[p], s.z * v_depth[p])));
-                rest[p] = fmaf(-weight, value, rest[p]);
-                sums[6] = fmaf(weight, v_red[p], sums[6]);
-                sums[7] = fmaf(weight, v_green[p], sums[7]);
-                sums[8] = fmaf(weight, v_blue[p], sums[8]);
-                sums[9] = fmaf(weight, v_depth[p], sums[9]);
-                if (alpha < ALPHA_MAX) { /* no gradient where capped */
-                    float g = alpha * (before * value - __fdividef(rest[p], 1 - alpha));
-                    float g_d = g * d, g_y = g * y;
-                    sums[0] += g, sums[1] += g_d, sums[2] += g_y;
-                    sums[3] = fmaf(g_d, d, sums[3]), sums[4] = fmaf(g_d, y, sums[4]), sums[5] = fmaf(g_y, y, sums[5]);
+            for (int k = 0; k < GROUP; k++) { /* what lies beyond those kept is not drawn */
+                Splat s = splat_of(kept, first + k);
+                float d, y;
+                alpha[k] = first + k < num_kept ? splat_alpha(&s, patch.x + 0.5f, patch.y + 0.5f, &d, &y) : 0;
+                value[k] = fmaf(s.red, v.x, fmaf(s.green, v.y, fmaf(s.blue, v.z, s.z * v.w)));
+            }
+#pragma unroll
+            for (int k = 0; k < GROUP; k++) {
+                before[k] = transmittance;
+                weight[k] = blend_step(alpha[k], &transmittance);
+            }
+#pragma unroll
+            for (int k = 0; k < GROUP; k++) {
+                bool drawn = weight[k] > 0;
+                rest = drawn ? fmaf(-weight[k], value[k], rest) : rest;
+                float g = alpha[k] * (before[k] * value[k] - __fdividef(rest, 1 - alpha[k]));
+                batch->terms[num][lane] = make_float2(drawn && alpha[k] < ALPHA_MAX ? g : 0, weight[k]); /* capped: 0 */
+                if (lane == 0) {
+                    float4 place = kept.rows[3 * (first + k)];
+                    batch->places[num] = make_float4(place.x, place.y, place.w, __uint_as_float(kept.gaussians[first + k]));
                 }
+                num += __any_sync(ALL_LANES, drawn); /* else its place is the next one's */
+            }
+            if (num > BATCH - GROUP) {
+                add_batch(batch, num, patch.left, patch.top, v_rows);
+                num = 0;
             }
         }
-        if (!__any_sync(ALL_LANES, any)) return;
-        float sum = sum_ten(sums);
-        if (sum_index >= 0) atomicAdd(v_rows + 12 * (long long)gaussian + sum_index, sum);
     };
-    auto finished = [&] {
-        bool all = true;
-        for (int p = 0; p < P; p++) all = all && transmittance[p] < 0;
-        return all;
-    };
-    auto draw = [&](const uint32 *sorted, int num, int) {
-        walk(sorted, num, splats, patch.left, patch.top, patch.height, &stages[warp], visit, finished);
+    auto finished = [&] { return transmittance < 0; };
+    auto draw = [&](const uint32 *sorted, int count, int) {
+        walk(sorted, count, splats, patch.left, patch.top, patch.height, &stages[warp], draw_kept, finished);
         return !__syncthreads_and(finished());
     };
     if (overflowed)
         for_sorted_parts<BACKWARD_THREADS>(
             [&](auto f) { for_each_on_tile(t, view, tile_x, tile_y, BACKWARD_THREADS, f); }, {keys, order, SORTED}, draw);
     else
-        walk(t.orders + tile * t.capacity, count, splats, patch.left, patch.top, patch.height, &stages[warp], visit, finished);
+        walk(t.orders + tile * t.capacity, count, splats, patch.left, patch.top, patch.height, &stages[warp], draw_kept, finished);
+    if (num) add_batch(batch, num, patch.left, patch.top, v_rows);
 }

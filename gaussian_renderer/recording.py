@@ -5,8 +5,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-# Replays; the rasterizer's lists, which a graph keeps as they were, may have grown since.
-RECORD_AGAIN = 500
+from diff_gaussian_rasterization import has_short_lists
 
 Result = TypeVar("Result")
 
@@ -15,7 +14,7 @@ class Recording(Generic[Result]):
     """A function without arguments, recorded on a CUDA device; its result holds until the next replay."""
 
     def __init__(self, function: Callable[[], Result], device: torch.device) -> None:
-        self._num_replays = 0
+        self._device = device
         with torch.cuda.device(device):
             self._graph = torch.cuda.CUDAGraph()
             # Other threads, which decode frames or fetch pictures, may use the device meanwhile.
@@ -24,11 +23,10 @@ class Recording(Generic[Result]):
 
     @property
     def is_old(self) -> bool:
-        """Whether it is time to record anew."""
-        return self._num_replays >= RECORD_AGAIN
+        """Whether to record anew: the rasterizer's lists, which a graph keeps as they were, are short."""
+        return has_short_lists(self._device)
 
     def replay(self) -> Result:
         """Do it once more, with what lies at its addresses now."""
         self._graph.replay()
-        self._num_replays += 1
         return self._result
