@@ -19,8 +19,9 @@ from torch import Tensor
 
 from rendering.picture_scores import score_pictures
 from utils.images import (
+    color_nearness,
     depth_range,
-    depth_to_color,
+    nearness_of,
     quantized,
     side_by_side,
     to_uint8,
@@ -128,20 +129,19 @@ class RenderWriter:
             torch.stack([getattr(view, name) for view in held]) for name in ("image", "depth", "alpha")
         )
         pictures = quantized(with_alpha(image, alpha) if self._transparent else image)
-        truths = None
+        truths = [None] * len(held)
         if held[0].truth is not None:
             truth = torch.stack([view.truth for view in held])
             truths = quantized(truth)
             self._views += [(view.index, view.image_id) for view in held]
             self._scores.append(torch.stack(score_pictures(image, truth), dim=1))
-        depths = depth_to_color(depth, alpha, self._depth_limits)
-        # One copy from the device for all of them; it begins before the views that wait for it.
-        fetched = self._later(self._pool, _fetched, pictures, depths, truths)
         films = self._video is not None
-        for number, view in enumerate(held):
-            # Without its tensors on the device.
-            task = self._save_view, view.index, view.companion, number, fetched, films
-            frame = self._later(self._pool, *task)
+        nearness = nearness_of(depth, alpha, self._depth_limits)
+        for view, picture, true, *depths in zip(held, pictures, truths, *nearness, strict=True):
+            self._later(self._pool, self._save_depth, view.index, *depths)
+            frame = self._later(
+                self._pool, self._save_pictures, view.index, picture, true, view.companion, films
+            )
             if films:
                 self._later(self._film_maker, self._add_to_video, frame)
 
@@ -187,26 +187,24 @@ class RenderWriter:
         if self._views:
             self._write_metrics()
 
-    def _save_view(
-        self,
-        index: int,
-        companion: Tensor | None,
-        number: int,
-        fetched: "Future[list[np.ndarray]]",
-        films: bool,
+    def _save_pictures(
+        self, index: int, picture: Tensor, true: Tensor | None, companion: Tensor | None, films: bool
     ) -> np.ndarray | None:
-        """Write one of some fetched views; return the frame of the film, if there is one."""
-        rendered, depth, *true = (pictures[number] for pictures in fetched.result())
-        self._save("depth", index, depth)
+        """Write render and truth, uint8 [H, W, C]; return the frame of the film, if there is one."""
+        rendered = picture.cpu().numpy()
         self._save("renders", index, rendered)
-        if true:
-            self._save("gt", index, *true)
-            pair = (with_label(*true, "truth"), with_label(rendered, "render")) if films else ()
+        if true is not None:
+            pixels = true.cpu().numpy()
+            self._save("gt", index, pixels)
+            pair = (with_label(pixels, "truth"), with_label(rendered, "render")) if films else ()
         elif companion is not None and not self._transparent:
             pair = (with_label(to_uint8(companion), "driver"), with_label(rendered, "avatar"))
         else:
             return rendered
         return side_by_side(pair) if pair else None
+
+    def _save_depth(self, index: int, nearness: Tensor, weight: Tensor) -> None:
+        self._save("depth", index, color_nearness(nearness, weight))
 
     def _save(self, kind: str, index: int, pixels: np.ndarray) -> None:
         write_png(self._folder / kind / f"{index:05d}.png", pixels)
@@ -223,7 +221,7 @@ class RenderWriter:
     def _later(self, pool: ThreadPoolExecutor, function: Callable, *arguments: object) -> Future:
         future = pool.submit(function, *arguments)
         self._waiting.append(future)
-        while len(self._waiting) > 2 * _MAX_WAITING:
+        while len(self._waiting) > 3 * _MAX_WAITING:
             self._waiting.popleft().result()
         return future
 
@@ -255,8 +253,3 @@ class RenderWriter:
 def _views_at_once(depth: Tensor) -> int:
     """How many views of this size to prepare together: on the CPU several gain nothing."""
     return max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // depth.numel())) if depth.is_cuda else 1
-
-
-def _fetched(*pictures: Tensor | None) -> list[np.ndarray]:
-    """Pictures of some views, uint8 [B, H, W, C], on the host; without what is None."""
-    return [some.cpu().numpy() for some in pictures if some is not None]

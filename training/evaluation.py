@@ -74,5 +74,5 @@ def _sheet_row(view: HeadView, drawn: Rasterization, psnr: float) -> list[tuple[
         (f"truth, frame {view.image_id}", images.to_uint8(view.truth)),
         (f"render, {psnr:.1f} dB", images.to_uint8(drawn.image)),
         ("error", images.error_map(drawn.image, view.truth)),
-        ("depth", images.depth_to_color(drawn.depth, drawn.alpha).cpu().numpy()),
+        ("depth", images.depth_to_color(drawn.depth, drawn.alpha)),
     ]

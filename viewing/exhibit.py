@@ -84,7 +84,7 @@ class Exhibit:
         color = look.background if look.background is not None and look.mode != "depth" else (0.0, 0.0, 0.0)
         drawn = render(camera, splats, self.avatar.background.new_tensor(color))
         if look.mode == "depth":
-            return depth_to_color(drawn.depth, drawn.alpha).cpu().numpy()
+            return depth_to_color(drawn.depth, drawn.alpha)
         if look.mode == "alpha":
             return to_uint8(drawn.alpha.expand(3, -1, -1))
         image = drawn.image

@@ -61,7 +61,7 @@ def test_depth_colour_depends_on_depth_over_alpha_and_fades_to_grey():
     alpha = torch.tensor([[1.0, 0.5, 0.0, 1.0]])
     # The distances are 2, 4, nothing, 4; near is red and far is blue.
     depth = torch.tensor([[2.0, 2.0, 0.0, 4.0]])
-    colors = depth_to_color(depth, alpha, limits=(2.0, 4.0)).numpy().astype(int)
+    colors = depth_to_color(depth, alpha, limits=(2.0, 4.0)).astype(int)
     near, half, empty, far = colors[0]
     assert near[0] > near[2]
     assert far[2] > far[0]
