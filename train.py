@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     # Before torch is imported: --help and a wrong flag answer at once.
     config = parse_train_args(argv)
-    prepare_environment()
+    prepare_environment(blas_threads=1)
     from training.start import begin
     from utils.device import lack_of_memory_in_words
 

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     from utils.startup import prepare_environment
 
     config = parse_train_args(argv)
-    prepare_environment()
+    prepare_environment(blas_threads=1)
     from training.start import begin
 
     with begin(config) as session:

@@ -20,9 +20,17 @@ def seconds_since_start() -> float:
 VARIABLES = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def prepare_environment() -> None:
-    """Set these environment variables; what the user has set stays. Let any path be printed."""
-    for name, value in VARIABLES.items():
+def prepare_environment(blas_threads: int | None = None) -> None:
+    """Set these environment variables; what the user has set stays. Let any path be printed.
+
+    blas_threads: of every call of NumPy's linear algebra, by default all cores. 1 is for a program whose own
+    threads make such calls: the start of training on 16 cores took 5 s of processor time with it instead of
+    15, and 1.5 to 1.8 s of wall time instead of 1.7 to 2.2.
+    """
+    variables = dict(VARIABLES)
+    if blas_threads is not None:
+        variables["OPENBLAS_NUM_THREADS"] = str(blas_threads)
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
     # A path whose name is not UTF-8 is printed by its bytes.
     if hasattr(sys.stdout, "reconfigure"):
