@@ -8,13 +8,12 @@ from arguments.params import (
     NetworkParams,
     OptimizationParams,
     PipelineParams,
-    RenderConfig,
-    RenderParams,
     RunParams,
     StartParams,
     TrainConfig,
 )
 from arguments.preparation import PreparationParams, parse_prepare_args
+from arguments.rendering import RenderConfig, RenderParams
 from arguments.schedule import on_scaffold, rescale_schedule
 from arguments.scoring import ScoringParams, parse_metrics_args
 from arguments.viewing import ViewingParams, parse_viewer_args

@@ -5,8 +5,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from arguments.command_line import build_parser, parse_flags
-from arguments.params import device_option, option
+from arguments.options import device_option, option
+from arguments.parser import build_parser, parse_flags
 from arguments.validation import check_ranges
 from utils.errors import UserError
 from utils.files import why_not_writable

@@ -1,6 +1,6 @@
-"""Every option of train.py and render.py, each declared once: default, help, unit and range.
+"""Every option of train.py, each declared once: default, help, unit and range.
 
-A field of these frozen dataclasses *is* the flag of the same name; `command_line.py` builds argparse from
+A field of these frozen dataclasses *is* the flag of the same name; `parser.py` builds argparse from
 the metadata, `config_file.py` writes the values as JSON, `presets.py` holds what the presets change. Names
 are unique across groups, and those of the 3D Gaussian Splatting family keep their meaning (Kerbl et al.
 2023). Defaults are the published method (arXiv 2312.01632). Nothing here imports more than the standard
@@ -11,74 +11,8 @@ library: `--help` is instant.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-
-class Seconds(float):
-    """The type of an option that is a time in a video, given as seconds or minutes:seconds."""
-
-
-class Positive(float):
-    """The type of an option that is a number above zero, however small."""
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    unit: str = "",
-    short: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    shown: str = "",
-    rescaled: bool = False,
-    is_experiment: bool = False,
-    flag: str = "",
-    metavar: str = "",
-    choices: tuple[str, ...] = (),
-    alone: Any = None,
-) -> Any:
-    """Declare one option; see `command_line.py` and `validation.py` for what each property does.
-
-    `low`, `high`: smallest and largest value allowed. `shown`: how help shows a default that says nothing by
-    itself. `rescaled`: an iteration number that follows --iterations. `is_experiment`: tests a claim of the
-    paper; help lists it apart from what a user needs. `flag`: how it is spelled where that is not --name;
-    without dashes it is an argument known by its place. `metavar`: what help writes for the value. `choices`:
-    the values that are allowed. `alone`: the value of the flag without one.
-    """
-    return field(
-        default=default,
-        metadata={
-            "help": help,
-            "unit": unit,
-            "short": short,
-            "low": low,
-            "high": high,
-            "shown": shown,
-            "rescaled": rescaled,
-            "is_experiment": is_experiment,
-            "flag": flag,
-            "metavar": metavar,
-            "choices": choices,
-            "alone": alone,
-        },
-    )
-
-
-def device_option():
-    """Where a script computes."""
-    return option("auto", "where to compute: auto, cpu, cuda, cuda:N (auto: CUDA when usable, else the CPU)")
-
-
-def port_option():
-    """Where a page is served."""
-    return option(
-        None,
-        "port of the viewer's page; one that is named must be free",
-        low=0,
-        high=65535,
-        shown="8080, or the next free one",
-    )
+from arguments.options import device_option, option, port_option
 
 
 @dataclass(frozen=True)
@@ -410,95 +344,6 @@ class RunParams:
 
 
 @dataclass(frozen=True)
-class RenderParams:
-    """Rendering: which views of the trained avatar."""
-
-    iteration: int = option(-1, "saved iteration to render; -1 = the last one", unit="iterations", low=-1)
-    skip_train: bool = option(False, "leave out the training views")
-    skip_test: bool = option(False, "leave out the held-out views")
-    novel_view: bool = option(False, "render a camera that swings about the y axis around the head instead")
-    light: bool = option(False, "draw the light form that export.py made; results lie in light_N")
-    test_time_tracking: int = option(
-        0,
-        "fit pose and expression of each held-out frame in so many steps through the renderer first; scored "
-        "apart, in test_tracked/; 0 = off",
-        unit="steps",
-        low=0,
-    )
-    path: str | None = option(
-        None,
-        "novel views along a path: swing (that of --novel_view), orbit (all around), spiral (swing, up and "
-        "down, nearer and farther), or a .json of cameras",
-        metavar="PATH",
-        shown="none",
-    )
-    num_frames: int = option(
-        100, "length of a novel-view path", unit="frames", low=1, shown="100, or all of --driving or --audio"
-    )
-    max_yaw: float = option(
-        30.0, "turn of the novel-view camera to either side", unit="degrees", low=0, high=180
-    )
-    driving: Path | None = option(
-        None,
-        "make the avatar do what another face does: folder of a data set, a video, .csv of Live Link Face, "
-        ".json of ARKit coefficients or Audio2Face",
-        shown="none",
-    )
-    driving_pose: bool = option(False, "with --driving: turn the head as the driver does, too")
-    driving_angles: str = option(
-        "radians", "unit of the head's angles in the CSV of --driving", choices=("radians", "degrees")
-    )
-    audio: Path | None = option(
-        None,
-        "make the avatar say what is said in a sound file: any that ffmpeg reads, which the film "
-        "then has as its sound",
-        shown="none",
-    )
-    audio_model: Path | None = option(
-        None,
-        "with --audio: a network that hears the coefficients, an ONNX file as docs/speech.md "
-        "describes; needs onnxruntime",
-        shown="a table made by hand",
-    )
-    head_motion: float = option(
-        1.0, "with --audio: how much the head turns; 0 = not at all", unit="times the usual", low=0, high=5
-    )
-    audio_seed: int = option(0, "with --audio: seed of the blinks and of the turns of the head", low=0)
-    expression: str | None = option(
-        None,
-        "one picture of named coefficients, the others at rest",
-        metavar="NAME=X,...",
-        shown="none",
-    )
-    stereo: bool = option(False, "draw a pair, left eye beside right eye; novel views and driven ones")
-    transparent: bool = option(
-        False, "pictures with alpha, and a WebM instead of the MP4; novel views and driven ones"
-    )
-    video_format: str = option(
-        "webm",
-        "with --transparent: a WebM (VP9), for browsers, or a MOV (ProRes 4444), for editors",
-        choices=("webm", "mov"),
-    )
-    write_csv: bool = option(False, "write the coefficients that are drawn as a CSV of Live Link Face")
-    fps: float = option(
-        25.0,
-        "frame rate of the videos",
-        unit="frames/s",
-        low=0.1,
-        high=1000,
-        shown="25, or that of --driving",
-    )
-    is_debug: bool = option(False, "a quick look: a small part of the frames")
-    device: str = device_option()
-    quiet: bool = option(False, "print errors and the final result only")
-
-    @property
-    def camera_path(self) -> str | None:
-        """What the camera of novel views follows; None: none are wanted."""
-        return self.path or ("swing" if self.novel_view else None)
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """Everything a training run was told."""
 
@@ -514,18 +359,6 @@ class TrainConfig:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
 
-@dataclass(frozen=True)
-class RenderConfig:
-    """Everything a rendering was told: the stored options of the training run under those of render.py."""
-
-    model: ModelParams = ModelParams()
-    network: NetworkParams = NetworkParams()
-    pipeline: PipelineParams = PipelineParams()
-    render: RenderParams = RenderParams()
-    given: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = field(default=(), compare=False)
-
-
 TRAIN_GROUPS = {
     "model": ModelParams,
     "network": NetworkParams,
@@ -534,7 +367,6 @@ TRAIN_GROUPS = {
     "optimization": OptimizationParams,
     "run": RunParams,
 }
-RENDER_GROUPS = {"render": RenderParams, "model": ModelParams, "pipeline": PipelineParams}
 
 # Experiments without gain whose options are gone; docs/experiments.md has what they brought. Each with the
 # value at which it did nothing, so that an old config that did not use it needs no word.

@@ -12,11 +12,11 @@ from arguments.params import (
     ModelParams,
     NetworkParams,
     OptimizationParams,
-    RenderConfig,
     StartParams,
     TrainConfig,
 )
 from arguments.presets import PRESETS
+from arguments.rendering import RenderConfig
 from utils.errors import UserError
 from utils.files import why_not_writable
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from arguments.command_line import Parser
+from arguments.parser import Parser
 from utils.errors import UserError, exit_on_user_error
 from utils.files import replacing
 from utils.json_files import read_json

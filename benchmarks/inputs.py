@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from arguments.command_line import Parser
+from arguments.parser import Parser
 from utils.errors import UserError, exit_on_user_error
 from utils.json_files import write_json
 from utils.progress import track

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from arguments import TrainConfig
-from arguments.command_line import Parser
+from arguments.parser import Parser
 from arguments.schedule import RESCALED_OPTIONS, option_values
 from benchmarks.result_runs import Run, run_of
 from benchmarks.result_table import summary, write_results

@@ -12,13 +12,14 @@ from dataclasses import Field, fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from arguments.command_line import help_sections, shown_value, spelling
 from arguments.exporting import EXPORT_GROUPS
 from arguments.fleet import FLEET_GROUPS
 from arguments.importing import IMPORT_GROUPS
-from arguments.params import TRAIN_GROUPS, RenderParams
+from arguments.params import TRAIN_GROUPS
+from arguments.parser import help_sections, shown_value, spelling
 from arguments.preparation import PREPARATION_GROUPS
 from arguments.presets import PRESETS
+from arguments.rendering import RenderParams
 from arguments.scoring import SCORING_GROUPS
 from arguments.viewing import VIEWING_GROUPS
 

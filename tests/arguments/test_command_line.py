@@ -16,8 +16,9 @@ from arguments import (
     save_config,
 )
 from arguments.exporting import EXPORT_GROUPS
-from arguments.params import RENDER_GROUPS, TRAIN_GROUPS
+from arguments.params import TRAIN_GROUPS
 from arguments.presets import DEBUG_ITERATIONS, DEBUG_VALUES, PRESETS
+from arguments.rendering import RENDER_GROUPS
 from arguments.scoring import SCORING_GROUPS
 from utils.errors import UserError
 
