@@ -1,4 +1,4 @@
-/* CUDA C++ on the host, as far as the rasterizer's kernels use it. A thread is a fiber (ucontext), which runs until
+/* CUDA C++ on the host, as far as our kernels use it. A thread is a fiber (ucontext), which runs until
 it waits for its warp or for its block; blocks run one after another. What threads tell each other lies in one of
 two places in turn, since a thread is never more than one exchange ahead of those it exchanges with. */
 #include <algorithm>
@@ -29,13 +29,15 @@ static inline float2 make_float2(float x, float y) { return {x, y}; }
 #define __align__(bytes) alignas(bytes)
 #define __shared__ static
 
+#define MOST_TOLD 48 /* bytes */
+
 enum Wait { FOR_WARP, FOR_BLOCK, AT_END };
 struct Fiber {
     ucontext_t context;
     std::vector<char> stack;
     Wait waits;
     int turns[2]; /* by Wait: so many exchanges */
-    uint64_t told[2][2];
+    alignas(16) unsigned char told[2][2][MOST_TOLD];
 };
 static std::vector<Fiber> fibers;
 static Fiber *running;
@@ -44,22 +46,20 @@ static std::function<void()> kernel;
 static struct {
     int x, y;
 } threadIdx, blockIdx;
-alignas(16) static unsigned char dynamic_shared[1 << 17];
+alignas(16) static unsigned char dynamic_shared[1 << 18];
 
 /* Waits until all of the warp or block have come here; returns where what they told lies. */
 template <class T> static int tell(T value, Wait whom) {
     int thread = threadIdx.x, place = running->turns[whom]++ % 2;
-    static_assert(sizeof(T) <= sizeof(uint64_t), "one word");
+    static_assert(sizeof(T) <= MOST_TOLD, "what a thread can tell at once");
     std::memcpy(&running->told[whom][place], &value, sizeof(T));
     running->waits = whom;
     swapcontext(&running->context, &scheduler);
     threadIdx.x = thread;
     return place;
 }
-template <class T> static T told_by(int thread, Wait whom, int place) {
-    T value;
-    std::memcpy(&value, &fibers[thread].told[whom][place], sizeof(T));
-    return value;
+template <class T> static const T &told_by(int thread, Wait whom, int place) {
+    return *reinterpret_cast<const T *>(fibers[thread].told[whom][place]);
 }
 template <class T> static T from_lane(T value, int lane) {
     int first = threadIdx.x / 32 * 32, place = tell(value, FOR_WARP);
@@ -150,8 +150,9 @@ static int run_grid(std::function<void()> its_kernel, int columns, int rows, int
     return 0;
 }
 
-/* After the kernels: one for each of them. */
-#define RUN(NAME, STRUCT)                                                                                              \
+/* After the kernels: one for each of them. Two macros, so that names may be macros themselves. */
+#define RUN(NAME, STRUCT) RUN_AS(NAME, STRUCT)
+#define RUN_AS(NAME, STRUCT)                                                                                           \
     extern "C" int run_##NAME(const void *packed, int columns, int rows, int threads, int shared_bytes) {              \
         return run_grid([packed] { NAME(*static_cast<const STRUCT *>(packed)); }, columns, rows, threads,              \
                         shared_bytes);                                                                                 \

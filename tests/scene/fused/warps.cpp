@@ -1,55 +1,18 @@
-/* Kernels whose warps work together, on the host: a thread is a fiber (ucontext) that runs until it waits for its
-warp or its block. The tensor cores' products are computed from the definition of the lanes' parts (halves.cuh),
-each sum in double precision. */
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <ucontext.h>
-#include <vector>
+/* Kernels whose warps work together, on the host (host_cuda.h). The tensor cores' products are computed from the
+definition of the lanes' parts (halves.cuh), each sum in double precision. */
+#include "../../rasterizer/host_cuda.h"
 
-using std::min;
-
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
-struct float2 {
-    float x, y;
-};
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
 
 #define ON_HOST
-#define BLOCK block_index
-#define VIEW view_index
+#define BLOCK blockIdx.x
+#define VIEW blockIdx.y
 #define DEVICE inline
 #define KERNEL extern "C" void
-#define SHARED(name) float4 *name = shared.data()
-#define SYNC() wait_for(FOR_BLOCK)
-
-enum Wait { FOR_PRODUCT, FOR_BLOCK, AT_END };
-static struct Fiber {
-    ucontext_t context;
-    std::vector<char> stack;
-    Wait waits;
-    uint4 a;
-    unsigned b[2];
-    float *sum;
-} fibers[THREADS], *running;
-static ucontext_t scheduler;
-static int block_index, view_index;
-static struct {
-    int x;
-} threadIdx;
-static std::vector<float4> shared;
-
-static void wait_for(Wait what) {
-    running->waits = what;
-    int thread = threadIdx.x;
-    swapcontext(&running->context, &scheduler);
-    threadIdx.x = thread;
-}
+#define SHARED(name) float4 *name = reinterpret_cast<float4 *>(dynamic_shared)
+#define SYNC() __syncthreads()
 
 static unsigned half_of(float x) {
     unsigned sign = std::signbit(x) ? 0x8000 : 0;
@@ -68,74 +31,33 @@ static float float_of(unsigned half) {
 }
 static inline unsigned halves(float x, float y) { return half_of(x) | half_of(y) << 16; }
 static inline float2 floats(unsigned both) { return {float_of(both & 0xffff), float_of(both >> 16)}; }
-static inline void atomicAdd(float *target, float value) { *target += value; }
 static inline void copy_later(uint4 *target, const uint4 *source) { *target = *source; }
 static inline void end_of_group() {}
 template <int N> static inline void wait_for_groups() {}
 
+/* Lane 4 g + t has, of the left matrix [16, 16], rows g and g + 8, columns 2 t, 2 t + 1 and 8 further (a); of the right
+one [16, 8], column g, rows 2 t, 2 t + 1 and 8 further (b); of the sums, rows g and g + 8, columns 2 t and 2 t + 1. */
+struct Parts {
+    float2 left[4], right[2];
+};
 static inline void multiply(float (&sum)[4], uint4 a, unsigned b0, unsigned b1) {
-    running->a = a, running->b[0] = b0, running->b[1] = b1, running->sum = sum;
-    wait_for(FOR_PRODUCT);
-}
-
-/* Of a warp whose lanes all wait for it. */
-static void multiply_matrices(Fiber *lanes) {
-    float left[16][16], right[16][8];
-    for (int lane = 0; lane < 32; lane++) {
-        int g = lane / 4, t = lane % 4;
-        const unsigned a[4] = {lanes[lane].a.x, lanes[lane].a.y, lanes[lane].a.z, lanes[lane].a.w};
-        for (int i = 0; i < 4; i++) {
-            float2 two = floats(a[i]);
-            int row = g + i % 2 * 8, column = 2 * t + i / 2 * 8;
-            left[row][column] = two.x, left[row][column + 1] = two.y;
-        }
-        for (int i = 0; i < 2; i++) {
-            float2 two = floats(lanes[lane].b[i]);
-            right[2 * t + 8 * i][g] = two.x, right[2 * t + 8 * i + 1][g] = two.y;
-        }
+    int lane = threadIdx.x % 32, first = threadIdx.x - lane, g = lane / 4, t = lane % 4;
+    int turn = tell(Parts{{floats(a.x), floats(a.y), floats(a.z), floats(a.w)}, {floats(b0), floats(b1)}}, FOR_WARP);
+    float left[2][16], right[2][16]; /* rows g and g + 8; columns 2 t and 2 t + 1 */
+    for (int other = 0; other < 4; other++)
+        for (int i = 0; i < 4; i++)
+            std::memcpy(&left[i % 2][2 * other + i / 2 * 8], &told_by<Parts>(first + 4 * g + other, FOR_WARP, turn).left[i], 8);
+    for (int other = 0; other < 8; other++)
+        for (int i = 0; i < 2; i++)
+            std::memcpy(&right[other / 4][2 * (other % 4) + 8 * i],
+                        &told_by<Parts>(first + 8 * t + other, FOR_WARP, turn).right[i], 8);
+    for (int i = 0; i < 4; i++) {
+        double total = sum[i];
+        for (int k = 0; k < 16; k++) total += double(left[i / 2][k]) * right[i % 2][k];
+        sum[i] = float(total);
     }
-    for (int lane = 0; lane < 32; lane++)
-        for (int i = 0; i < 4; i++) {
-            double sum = lanes[lane].sum[i];
-            for (int k = 0; k < 16; k++)
-                sum += double(left[lane / 4 + i / 2 * 8][k]) * right[k][lane % 4 * 2 + i % 2];
-            lanes[lane].sum[i] = float(sum);
-        }
 }
 
 #include KERNELS
 
-static const STRUCT *arguments;
-static void body() {
-    NAME(*arguments);
-    running->waits = AT_END;
-}
-
-/* -1 where lanes of a warp, or warps of a block, wait for different things. */
-extern "C" int run_block(const void *packed, int its_block, int its_view, int shared_bytes) {
-    arguments = static_cast<const STRUCT *>(packed), block_index = its_block, view_index = its_view;
-    /* What a kernel has not written must not be read as zero. */
-    shared.assign(shared_bytes / 16, float4{NAN, NAN, NAN, NAN});
-    for (Fiber &fiber : fibers) {
-        fiber.stack.resize(1 << 16);
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data(), fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = &scheduler;
-        makecontext(&fiber.context, body, 0);
-    }
-    for (;;) {
-        for (int warp = 0; warp < THREADS / 32; warp++) {
-            Fiber *lanes = fibers + 32 * warp;
-            do {
-                for (int lane = 0; lane < 32; lane++) {
-                    running = lanes + lane, threadIdx.x = 32 * warp + lane;
-                    swapcontext(&scheduler, &running->context);
-                    if (running->waits != lanes->waits) return -1;
-                }
-                if (lanes->waits == FOR_PRODUCT) multiply_matrices(lanes);
-            } while (lanes->waits < FOR_BLOCK);
-            if (lanes->waits != fibers->waits) return -1;
-        }
-        if (fibers->waits == AT_END) return 0;
-    }
-}
+RUN(NAME, STRUCT)

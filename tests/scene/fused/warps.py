@@ -21,11 +21,10 @@ class HostKernels:
         }
 
     def launch(self, name: str, blocks: int, views: int, arguments: tuple[int, ...]) -> None:
+        run = getattr(self._libraries[name], f"run_{name}")
         packed = struct.pack(LAYOUTS[name], *arguments)
-        for view in range(views):
-            for block in range(blocks):
-                status = self._libraries[name].run_block(packed, block, view, self._shared[name])
-                assert status == 0, "threads wait for different things"
+        status = run(packed, blocks, views, options_of(self.rows)[name]["THREADS"], self._shared[name])
+        assert status == 0, "threads wait for different things"
 
 
 def _compiled(name: str, options: dict[str, int], folder: Path) -> ctypes.CDLL:
@@ -33,7 +32,7 @@ def _compiled(name: str, options: dict[str, int], folder: Path) -> ctypes.CDLL:
     defined = {**options, "NAME": name, "STRUCT": struct_name, "KERNELS": f'"{KERNELS / name}.cu"'}
     library = folder / f"{name}.so"
     strict = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"]
-    run = ["c++", "-std=c++17", "-O1", "-shared", "-fPIC", *strict]
+    run = ["c++", "-std=c++17", "-O2", "-shared", "-fPIC", *strict]
     run += [f"-D{key}={value}" for key, value in defined.items()]
     result = subprocess.run([*run, str(HOST), "-o", str(library)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
