@@ -58,7 +58,10 @@ def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and every row that is not empty with the number of its last line."""
     try:
         text = read_bounded(path).decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+        # Where the comma is the decimal sign, programs write semicolons between cells.
+        delimiter = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+        cells_of = io.StringIO(text, newline="")
+        reader = csv.reader(cells_of, strict=True, skipinitialspace=True, delimiter=delimiter)
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from error
@@ -74,7 +77,7 @@ def _check_header(header: list[str], path: Path) -> None:
     for name in (NAME, SOURCE):
         if name not in header:
             found = ", ".join(header) or "nothing"
-            raise UserError(f"{path}: no column {name}; expected commas between columns, found {found}")
+            raise UserError(f"{path}: no column {name}; expected commas, semicolons or tabs between columns, found {found}")
     for name in header:
         if header.count(name) > 1:
             raise UserError(f"{path}: two columns {name}")

@@ -29,10 +29,12 @@ def test_columns_are_options_and_empty_cells_are_none(read, tmp_path):
     assert second.train_flags == second.prepare_flags == ()
 
 
-def test_a_table_of_a_spreadsheet_is_read(tmp_path):
-    table = write_table(tmp_path / "people.csv", "name,source\r\nb,DATA\r\n")
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_of_a_spreadsheet_is_read(tmp_path, delimiter):
+    lines = ["name,source,options", "b,DATA,-w", ""]
+    table = write_table(tmp_path / "people.csv", "\r\n".join(lines).replace(",", delimiter))
     table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
-    assert [row.name for row in read_rows(table)] == ["b"]
+    assert [(row.name, row.train_flags) for row in read_rows(table)] == [("b", ("-w",))]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_a_table_of_a_spreadsheet_is_read(tmp_path):
     [
         ("", "no column name"),
         ("name,source\n", "no rows"),
-        ("name;source\nb;DATA\n", "expected commas"),
+        ("name source\nb DATA\n", "expected commas, semicolons or tabs"),
         ("name,source\nb\n", "line 2: 1 cells; expected 2"),
         ('name,source\n"b,DATA\n', "cannot be read as CSV"),
         ("name,source,name\nb,DATA,b\n", "two columns name"),
