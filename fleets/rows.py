@@ -77,7 +77,8 @@ def _check_header(header: list[str], path: Path) -> None:
     for name in (NAME, SOURCE):
         if name not in header:
             found = ", ".join(header) or "nothing"
-            raise UserError(f"{path}: no column {name}; expected commas, semicolons or tabs between columns, found {found}")
+            expected = "expected commas, semicolons or tabs between columns"
+            raise UserError(f"{path}: no column {name}; {expected}, found {found}")
     for name in header:
         if header.count(name) > 1:
             raise UserError(f"{path}: two columns {name}")
