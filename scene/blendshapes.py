@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 OFFSET_SIZES = {"xyz": 3, "rotation": 4, "log_scale": 3, "opacity_logit": 1, "color": 3}
 OFFSET_SIZE = sum(OFFSET_SIZES.values())
@@ -41,10 +42,29 @@ class Blendshapes(nn.Module):
         signals [2, D] where `is_second` [N]."""
         weights = self.weights(signals)
         if is_second is None:
-            offsets = torch.einsum("nbc,b->nc", bases, weights)  # [N, 14]
+            weights = weights[None]
         else:
             # No index: its gradient is summed one row after the other.
-            chosen = torch.where(is_second[:, None], weights[1], weights[0])
-            offsets = torch.einsum("nbc,nb->nc", bases, chosen)
+            weights = torch.where(is_second[:, None], weights[1], weights[0])
+        offsets = _Blending.apply(bases, weights)
         xyz, rotation, log_scale, opacity_logit, color = offsets.split(list(OFFSET_SIZES.values()), dim=1)
         return Blend(MOTION_UNIT * xyz, rotation, log_scale, opacity_logit[:, 0], color)
+
+
+class _Blending(torch.autograd.Function):
+    """sum_b weights[n, b] bases[n, b] -> [N, C], of bases [N, B, C] and weights [N, B], or [1, B] for all.
+
+    Gradients by hand: autograd makes the large one, that of the bases, by N outer products, transposed.
+    """
+
+    @staticmethod
+    def forward(ctx, bases: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(bases, weights)
+        return torch.bmm(weights[:, None].expand(len(bases), -1, -1), bases)[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, v_offsets: Tensor) -> tuple[Tensor, Tensor]:
+        bases, weights = ctx.saved_tensors
+        v_weights = torch.bmm(bases, v_offsets[:, :, None])[:, :, 0]  # [N, B]
+        return weights[:, :, None] * v_offsets[:, None], v_weights.sum_to_size(weights.shape)

@@ -58,24 +58,35 @@ class DeformationField(nn.Module):
         """Offsets for means [N, 3] under one driving signal [D], or under the second of signals [2, D] where
         `is_second` [N]. The field learns where points go, not where they are: no gradient flows from the
         encoding into the means."""
-        encoding = positional_encoding(xyz.detach(), self.num_frequencies)  # [N, 63]
-        hidden = encoding
+        rows = positional_encoding(xyz.detach(), self.num_frequencies)  # [N, 63]
+        if is_second is not None:
+            # Two columns that say which signal: its share is a part of the product, and so is its gradient.
+            rows = torch.cat([rows, torch.stack([~is_second, is_second], dim=1).to(rows.dtype)], dim=1)
+        hidden = None
         for i, layer in enumerate(self.layers):
             if i == 0:
-                hidden = _linear_shared(layer, encoding, signals, is_second)
+                hidden = self._joined(layer, None, rows, signals)
             elif i == self.rejoin_at:
-                hidden = _linear_shared(layer, torch.cat([hidden, encoding], dim=1), signals, is_second)
+                hidden = self._joined(layer, hidden, rows, signals)
             else:
                 hidden = layer(hidden)
             hidden = F.relu(hidden)
-        return Deformation(self.xyz_head(hidden), self.rotation_head(hidden), self.log_scale_head(hidden))
+        # One product for the three, and one gradient.
+        heads = self.xyz_head, self.rotation_head, self.log_scale_head
+        weights, biases = torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads])
+        offsets = F.linear(hidden, weights, biases)
+        return Deformation(*offsets.split([head.out_features for head in heads], dim=1))
 
+    def _joined(self, layer: nn.Linear, hidden: Tensor | None, rows: Tensor, signals: Tensor) -> Tensor:
+        """layer([hidden, encoding, signal]); `rows`: the encoding and, for signals [2, D], which of them.
 
-def _linear_shared(layer: nn.Linear, rows: Tensor, shared: Tensor, is_second: Tensor | None) -> Tensor:
-    """layer([rows, shared]) where `shared` [D] is the same for all rows, or for many: its product is computed
-    once, not N times."""
-    own, common = layer.weight.split([rows.shape[1], shared.shape[-1]], dim=1)
-    if is_second is None:
-        return F.linear(rows, own, layer.bias + common @ shared)
-    products = F.linear(shared, common, layer.bias)
-    return F.linear(rows, own) + torch.where(is_second[:, None], products[1], products[0])
+        A signal's product is computed once, not N times; none with the encoding is, for its gradient.
+        """
+        width = layer.in_features - self.encoding_size - signals.shape[-1]
+        before, own, common = layer.weight.split([width, self.encoding_size, signals.shape[-1]], dim=1)
+        shared = F.linear(signals, common, layer.bias)
+        if signals.dim() == 1:
+            joined = F.linear(rows, own, shared)
+        else:
+            joined = F.linear(rows, torch.cat([own, shared.t()], dim=1))
+        return joined if hidden is None else torch.addmm(joined, hidden, before.t())
