@@ -37,15 +37,12 @@ class Blendshapes(nn.Module):
             nn.Linear(signal_size, width), nn.SiLU(), nn.Linear(width, num_blendshapes)
         )
 
-    def forward(self, bases: Tensor, signals: Tensor, is_second: Tensor | None = None) -> Blend:
-        """Blend the bases [N, B, 14] of all Gaussians under one driving signal [D], or under the second of
-        signals [2, D] where `is_second` [N]."""
+    def forward(self, bases: Tensor, signals: Tensor, shares: Tensor | None = None) -> Blend:
+        """Blend the bases [N, B, 14] of all Gaussians under one driving signal [D], or under one of signals
+        [S, D], as the `shares` [N, S] say, 1 or 0."""
         weights = self.weights(signals)
-        if is_second is None:
-            weights = weights[None]
-        else:
-            # No index: its gradient is summed one row after the other.
-            weights = torch.where(is_second[:, None], weights[1], weights[0])
+        # No index: its gradient is summed one row after the other.
+        weights = weights[None] if shares is None else shares @ weights
         offsets = _Blending.apply(bases, weights)
         xyz, rotation, log_scale, opacity_logit, color = offsets.split(list(OFFSET_SIZES.values()), dim=1)
         return Blend(MOTION_UNIT * xyz, rotation, log_scale, opacity_logit[:, 0], color)

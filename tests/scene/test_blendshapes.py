@@ -28,9 +28,10 @@ def test_blend_and_its_gradients_are_those_of_the_sum_written_out(has_two):
     blendshapes = Blendshapes(signal_size=4, num_blendshapes=3).double()
     bases = torch.randn(7, 3, OFFSET_SIZE).double().requires_grad_()
     signals = torch.randn(2, 4).double() if has_two else torch.randn(4).double()
-    is_second = torch.arange(7) % 3 == 0 if has_two else None
+    is_second = torch.arange(7) % 3 == 0
+    shares = torch.stack([~is_second, is_second], dim=1).double() if has_two else None
     blend = torch.cat(
-        [part.view(7, -1) for part in blendshapes(bases, signals.requires_grad_(), is_second)], dim=1
+        [part.view(7, -1) for part in blendshapes(bases, signals.requires_grad_(), shares)], dim=1
     )
     weights = blendshapes.weights(signals)
     of_rows = weights[is_second.long()] if has_two else weights.expand(7, -1)  # [7, 3]

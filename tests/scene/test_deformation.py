@@ -55,7 +55,7 @@ def test_two_signals_give_each_gaussian_the_offsets_and_gradients_of_its_own(dep
     ]
     leaves, pulls = [signals, *field.parameters()], [torch.randn_like(offset) for offset in expected]
     expected_gradients = torch.autograd.grad(expected, leaves, pulls)
-    offsets = field(xyz, signals, is_second)
+    offsets = field(xyz, signals, torch.stack([~is_second, is_second], dim=1).double())
     gradients = torch.autograd.grad(list(offsets), leaves, pulls)
     for found, wanted in zip((*offsets, *gradients), (*expected, *expected_gradients), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
