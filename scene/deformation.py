@@ -56,7 +56,7 @@ class DeformationField(nn.Module):
             nn.init.normal_(head.weight, std=1e-4)
 
     def forward(self, xyz: Tensor, signals: Tensor, shares: Tensor | None = None) -> Deformation:
-        """Offsets for means [N, 3] under one driving signal [D], or under one of signals [S, D], as the `shares`
+        """Offsets for means [N, 3] under one driving signal [D], or under one of signals [S, D], as `shares`
         [N, S] say, 1 or 0. The field learns where points go, not where they are: no gradient flows from
         the encoding into the means."""
         # The shares as columns: what signals add is a part of the product, and so is its gradient.
