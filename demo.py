@@ -20,7 +20,7 @@ from tools import processes
 ROOT = Path(__file__).resolve().parent
 # For starting, compiling, reading the clip, scores, rendering and videos, on 2 cores; training gets the rest,
 # and never less than that share.
-OTHER_MINUTES, LEAST_SHARE = 0.6, 0.4
+OTHER_MINUTES, LEAST_SHARE = 0.7, 0.4
 
 
 def main() -> int:
