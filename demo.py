@@ -1,8 +1,8 @@
-"""Train an avatar on the bundled clip and show what came out: python demo.py [--minutes 5]
+"""Train an avatar on the bundled clip and show what came out: python demo.py [--minutes 2]
 
 Three commands, each printed before it runs, so that you can type them with a folder of your own: train.py,
-then render.py for the frames kept out of training and for a camera that swings around the head. `make demo`
-runs this in an environment of its own.
+then render.py for the frames kept out of training and, meanwhile, for a camera that swings around the head.
+`make demo` runs this in an environment of its own.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ from pathlib import Path
 from tools import processes
 
 ROOT = Path(__file__).resolve().parent
-# Of the time asked for, what training gets; the rest is for reading the clip, scoring, rendering and videos.
-SHARE_FOR_TRAINING = 0.75
+# For starting, compiling, reading the clip, scores, rendering and videos, on 2 cores; training gets the rest,
+# and never less than that share.
+OTHER_MINUTES, LEAST_SHARE = 0.7, 0.4
 
 
 def main() -> int:
     options = parse_arguments()
     started = time.monotonic()
-    for script, *arguments in commands(options):
-        print(f"\n$ python {shlex.join([script, *arguments])}", flush=True)
-        status = processes.run([sys.executable, script, *arguments], cwd=ROOT)
-        if status != 0:
-            print(f"error: the demo stopped, {script} ended with exit code {status}", file=sys.stderr)
-            return status
+    for together in commands(options):
+        print()
+        for command in together:
+            print(f"$ python {shlex.join(command)}", flush=True)
+        statuses = processes.run_together([[sys.executable, *command] for command in together], cwd=ROOT)
+        for (script, *_), status in zip(together, statuses):
+            if status != 0:
+                print(f"error: the demo stopped, {script} ended with exit code {status}", file=sys.stderr)
+                return status
     print_results(ROOT / options.output, seconds=time.monotonic() - started)
     return 0
 
@@ -38,7 +42,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--minutes", type=float, default=5.0, help="time for all of it, on 2 CPU cores or more (default: 5)")
+    add("--minutes", type=float, default=2.0, help="time for all of it, on 2 CPU cores or more (default: 2)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto, CUDA where usable)")
     add("--source", type=Path, default=Path("data/demo"), help="folder of the clip (default: data/demo)")
     add(
@@ -53,15 +57,18 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def commands(options: argparse.Namespace) -> list[list[str]]:
-    """The command lines of the demo, as a user would type them."""
+def commands(options: argparse.Namespace) -> list[list[list[str]]]:
+    """The command lines of the demo, as a user would type them; those in one list run at the same time."""
     source, output, device = str(options.source), str(options.output), ["--device", options.device]
-    minutes = f"{SHARE_FOR_TRAINING * options.minutes:.3g}"
+    minutes = max(LEAST_SHARE * options.minutes, options.minutes - OTHER_MINUTES)
     training = ["train.py", "-s", source, "-m", output, "--eval", "-w", "--preset", "quick"]
     return [
-        [*training, "--max_minutes", minutes, "--overwrite", *device],
-        ["render.py", "-m", output, "--skip_train", *device],
-        ["render.py", "-m", output, "--novel_view", *device],
+        [[*training, "--max_minutes", f"{minutes:.3g}", "--overwrite", *device]],
+        [
+            # It ends first; two bars would overwrite each other.
+            ["render.py", "-m", output, "--skip_train", "--quiet", *device],
+            ["render.py", "-m", output, "--novel_view", *device],
+        ],
     ]
 
 

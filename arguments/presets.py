@@ -14,6 +14,8 @@ _QUICK: dict[str, object] = {
     "num_blendshapes": 16,
     "blendshape_lr_init": 5e-3,
     "blendshape_lr_final": 5e-4,
+    "torso_membership": True,
+    "torso_prediction": True,
     "start_on_surface": True,
     "initial_gaussians": 5_000,
     "iterations": 2_000,
@@ -43,8 +45,6 @@ _BEST: dict[str, object] = {
     "deformation_depth": 2,  # blendshapes do its work; a small field over-fits less
     "deformation_width": 16,
     "num_blendshapes": 8,
-    "torso_membership": True,
-    "torso_prediction": True,
     "random_background": True,
     "expression_noise": 0.2,
     "average_decay": 0.998,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 OFFSET_SIZES = {"xyz": 3, "rotation": 4, "log_scale": 3, "opacity_logit": 1, "color": 3}
 OFFSET_SIZE = sum(OFFSET_SIZES.values())
@@ -36,15 +37,31 @@ class Blendshapes(nn.Module):
             nn.Linear(signal_size, width), nn.SiLU(), nn.Linear(width, num_blendshapes)
         )
 
-    def forward(self, bases: Tensor, signals: Tensor, is_second: Tensor | None = None) -> Blend:
-        """Blend the bases [N, B, 14] of all Gaussians under one driving signal [D], or under the second of
-        signals [2, D] where `is_second` [N]."""
+    def forward(self, bases: Tensor, signals: Tensor, shares: Tensor | None = None) -> Blend:
+        """Blend the bases [N, B, 14] of all Gaussians under one driving signal [D], or under one of signals
+        [S, D], as the `shares` [N, S] say, 1 or 0."""
         weights = self.weights(signals)
-        if is_second is None:
-            offsets = torch.einsum("nbc,b->nc", bases, weights)  # [N, 14]
-        else:
-            # No index: its gradient is summed one row after the other.
-            chosen = torch.where(is_second[:, None], weights[1], weights[0])
-            offsets = torch.einsum("nbc,nb->nc", bases, chosen)
+        # No index: its gradient is summed one row after the other.
+        weights = weights[None] if shares is None else shares @ weights
+        offsets = _Blending.apply(bases, weights)
         xyz, rotation, log_scale, opacity_logit, color = offsets.split(list(OFFSET_SIZES.values()), dim=1)
         return Blend(MOTION_UNIT * xyz, rotation, log_scale, opacity_logit[:, 0], color)
+
+
+class _Blending(torch.autograd.Function):
+    """sum_b weights[n, b] bases[n, b] -> [N, C], of bases [N, B, C] and weights [N, B], or [1, B] for all.
+
+    Gradients by hand: autograd makes the large one, that of the bases, by N outer products, transposed.
+    """
+
+    @staticmethod
+    def forward(ctx, bases: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(bases, weights)
+        return torch.bmm(weights[:, None].expand(len(bases), -1, -1), bases)[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, v_offsets: Tensor) -> tuple[Tensor, Tensor]:
+        bases, weights = ctx.saved_tensors
+        v_weights = torch.bmm(bases, v_offsets[:, :, None])[:, :, 0]  # [N, B]
+        return weights[:, :, None] * v_offsets[:, None], v_weights.sum_to_size(weights.shape)

@@ -54,9 +54,12 @@ class HierarchicalDecoder(nn.Module):
     def forward(self, features: Tensor, directions: Tensor, sh_degree: int) -> Decoded:
         """Decode features [N, C] seen along unit directions [N, 3]; SH up to `sh_degree`, S = (degree +
         1)^2."""
-        decoded = self.geometry_head(F.relu(self.geometry(features)))  # [N, 1 + G]
+        decoded = self.geometry_head(F.relu_(self.geometry(features)))  # [N, 1 + G]
         opacity_logit, geometry = decoded[:, 0], decoded[:, 1:]
-        hidden = F.relu(self.color(torch.cat([geometry, directions], dim=1)))  # [N, width]
+        # Of their concatenation, which would have to be made, and its gradient to be taken apart.
+        of_geometry, of_direction = self.color.weight.split([geometry.shape[1], 3], dim=1)
+        hidden = F.linear(directions, of_direction, self.color.bias).addmm_(geometry, of_geometry.t())
+        hidden = F.relu_(hidden)  # [N, width]
         sh = self.sh_dc_head(hidden)[:, None, :]  # [N, 1, 3]
         num_rest = (sh_degree + 1) ** 2 - 1
         if num_rest:

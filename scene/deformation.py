@@ -21,15 +21,16 @@ class Deformation(NamedTuple):
     log_scale: Tensor  # [N, 3]
 
 
-def positional_encoding(points: Tensor, num_frequencies: int) -> Tensor:
-    """Encode points [N, 3] as themselves and sin, cos of 2^i pi-free multiples: [N, 3 + 6 F].
+def positional_encoding(points: Tensor, num_frequencies: int, *more: Tensor) -> Tensor:
+    """Encode points [N, 3] as themselves and sin, cos of 2^i pi-free multiples: [N, 3 + 6 F]; `more` columns
+    are appended.
 
     Frequencies are 1, 2, 4, ..., 2^(F-1) (Eq. 4 of Mildenhall et al. 2020, without the factor pi, as the
     reference implementations have it). Ten of them give the 63 numbers of the paper.
     """
     octaves = 2.0 ** torch.arange(num_frequencies, device=points.device, dtype=points.dtype)  # [F]
     angles = (points[:, None, :] * octaves[:, None]).flatten(1)  # [N, 3 F]
-    return torch.cat([points, angles.sin(), angles.cos()], dim=1)
+    return torch.cat([points, angles.sin(), angles.cos(), *more], dim=1)
 
 
 class DeformationField(nn.Module):
@@ -54,28 +55,38 @@ class DeformationField(nn.Module):
             # Starts as no motion, yet gradients reach every layer.
             nn.init.normal_(head.weight, std=1e-4)
 
-    def forward(self, xyz: Tensor, signals: Tensor, is_second: Tensor | None = None) -> Deformation:
-        """Offsets for means [N, 3] under one driving signal [D], or under the second of signals [2, D] where
-        `is_second` [N]. The field learns where points go, not where they are: no gradient flows from the
-        encoding into the means."""
-        encoding = positional_encoding(xyz.detach(), self.num_frequencies)  # [N, 63]
-        hidden = encoding
+    def forward(self, xyz: Tensor, signals: Tensor, shares: Tensor | None = None) -> Deformation:
+        """Offsets for means [N, 3] under one driving signal [D], or under one of signals [S, D], as `shares`
+        [N, S] say, 1 or 0. The field learns where points go, not where they are: no gradient flows from
+        the encoding into the means."""
+        # The shares as columns: what signals add is a part of the product, and so is its gradient.
+        columns = [] if shares is None else [shares]
+        rows = positional_encoding(xyz.detach(), self.num_frequencies, *columns)  # [N, 63 + S]
+        hidden = None
         for i, layer in enumerate(self.layers):
             if i == 0:
-                hidden = _linear_shared(layer, encoding, signals, is_second)
+                hidden = self._joined(layer, None, rows, signals)
             elif i == self.rejoin_at:
-                hidden = _linear_shared(layer, torch.cat([hidden, encoding], dim=1), signals, is_second)
+                hidden = self._joined(layer, hidden, rows, signals)
             else:
                 hidden = layer(hidden)
-            hidden = F.relu(hidden)
-        return Deformation(self.xyz_head(hidden), self.rotation_head(hidden), self.log_scale_head(hidden))
+            hidden = F.relu_(hidden)
+        # One product for the three, and one gradient.
+        heads = self.xyz_head, self.rotation_head, self.log_scale_head
+        weights, biases = torch.cat([head.weight for head in heads]), torch.cat([head.bias for head in heads])
+        offsets = F.linear(hidden, weights, biases)
+        return Deformation(*offsets.split([head.out_features for head in heads], dim=1))
 
+    def _joined(self, layer: nn.Linear, hidden: Tensor | None, rows: Tensor, signals: Tensor) -> Tensor:
+        """layer([hidden, encoding, signal]); `rows`: the encoding and, for signals [S, D], their shares.
 
-def _linear_shared(layer: nn.Linear, rows: Tensor, shared: Tensor, is_second: Tensor | None) -> Tensor:
-    """layer([rows, shared]) where `shared` [D] is the same for all rows, or for many: its product is computed
-    once, not N times."""
-    own, common = layer.weight.split([rows.shape[1], shared.shape[-1]], dim=1)
-    if is_second is None:
-        return F.linear(rows, own, layer.bias + common @ shared)
-    products = F.linear(shared, common, layer.bias)
-    return F.linear(rows, own) + torch.where(is_second[:, None], products[1], products[0])
+        A signal's product is computed once, not N times; none with the encoding is, for its gradient.
+        """
+        width = layer.in_features - self.encoding_size - signals.shape[-1]
+        before, own, common = layer.weight.split([width, self.encoding_size, signals.shape[-1]], dim=1)
+        shared = F.linear(signals, common, layer.bias)
+        if signals.dim() == 1:
+            joined = F.linear(rows, own, shared)
+        else:
+            joined = F.linear(rows, torch.cat([own, shared.t()], dim=1))
+        return joined if hidden is None else joined.addmm_(hidden, before.t())

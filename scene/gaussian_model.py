@@ -17,6 +17,7 @@ from scene.derivation import initial_tau
 from scene.scaffold import Places
 from scene.torso import initial_membership
 from simple_knn._C import distCUDA2
+from utils.memo import Memo
 
 
 class Start(NamedTuple):
@@ -125,6 +126,8 @@ class GaussianModel(nn.Module):
             else:
                 self.register_buffer(name, tensors[name])
 
+        self._places: Memo[Places] = Memo()
+
     def __len__(self) -> int:
         return self.xyz.shape[0]
 
@@ -167,7 +170,8 @@ class GaussianModel(nn.Module):
     @property
     def places(self) -> Places:
         """Where they sit on the scaffold."""
-        return Places(self.triangle[:, 0].long(), self.barycentric)
+        of_buffers = self.triangle, self.barycentric
+        return self._places(of_buffers, lambda: Places(self.triangle[:, 0].long(), self.barycentric))
 
     def replace_(self, tensors: dict[str, Tensor]) -> None:
         """Put other rows in place: new parameters of the same kinds, for all names at once."""

@@ -146,10 +146,10 @@ class GaussianHead(nn.Module):
             xyz = xyz + self.shape(xyz, seats.reach)
         if not self.deforms:
             return _Placed(xyz, rotation, log_scale), None
-        signals, is_second = self._signals(drive, seats)
-        offsets = [self.deformation(xyz, signals, is_second)]
+        signals, shares = self._signals(drive, seats)
+        offsets = [self.deformation(xyz, signals, shares)]
         if self.blendshapes is not None:
-            blend = self.blendshapes(gaussians.blendshapes, signals, is_second)
+            blend = self.blendshapes(gaussians.blendshapes, signals, shares)
             offsets.append(blend)
         shift = sum(offset.xyz for offset in offsets)
         xyz = xyz + (shift if seats is None else seats.reach * torch.tanh(shift / seats.reach))
@@ -218,14 +218,15 @@ class GaussianHead(nn.Module):
 
     def _signals(self, drive: Drive, seats: Seats | None) -> tuple[Tensor, Tensor | None]:
         """The driving signal [D]; on a scaffold as far as the clip knows it, [2, D]: with the poses and
-        without, and whose Gaussians [N] the second one is."""
+        without, and which of them each Gaussian follows, as shares [N, 2]."""
         signal = self._signal(drive)
         if seats is None:
             return signal if drive.noise is None else signal + drive.noise, None
         signal = signal.clamp(*self.known_signals)
         signal = signal if drive.noise is None else signal + drive.noise
         is_expression = torch.arange(len(signal), device=signal.device) < self.architecture.expression_size
-        return torch.stack([signal, signal * is_expression]), seats.is_of_head
+        shares = torch.stack([~seats.is_of_head, seats.is_of_head], dim=1).to(signal.dtype)
+        return torch.stack([signal, signal * is_expression]), shares
 
     def _signal(self, drive: Drive) -> Tensor:
         """No coefficient is divided by its spread: many hardly vary."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.memo import Memo
 from utils.rotations import matrix_to_quaternion, quaternion_multiply
 
 # How much a Gaussian may be stretched or squeezed with its triangle.
@@ -64,6 +65,17 @@ class Seats(NamedTuple):
     color: Tensor  # [N, 3] of the SH DC coefficient
 
 
+class _AtRest(NamedTuple):
+    """What the places of N Gaussians have before anything moves."""
+
+    seats: Seats
+    corners: Tensor  # [N, 3] vertices of their triangles
+    points: Tensor  # [N, 3] the places themselves
+    frames: Tensor  # [N, 3, 3] of their triangles
+    double_areas: Tensor  # [N]
+    limits: Tensor  # [N, 3]
+
+
 class Motion(NamedTuple):
     """What the scaffold does to N Gaussians: x -> turn @ (x - rest) + moved."""
 
@@ -88,12 +100,14 @@ class Scaffold(nn.Module):
             self.register_buffer(name, value)
         # Read once: a look at a GPU's tensor waits for it.
         self._balls = [tuple(ends) for ends in mesh.ball_ranges.tolist()]
-        # Of the triangles at rest: in every step of a training all Gaussians ask for theirs twice.
+        # Of the triangles at rest.
         corners = mesh.neutral[mesh.triangles.long()]  # [T, 3, 3]
         self.register_buffer("_rest_frames", triangle_frames(corners), persistent=False)
         self.register_buffer("_rest_areas", _double_area(corners), persistent=False)
         # As kernels read them (scene/fused).
         self.register_buffer("ball_ends", mesh.ball_ranges.int(), persistent=False)
+        # Every step of a training asks three times.
+        self._of_places: Memo[_AtRest] = Memo()
 
     @classmethod
     def of_state(cls, state: dict[str, Tensor]) -> "Scaffold":
@@ -111,30 +125,36 @@ class Scaffold(nn.Module):
 
     def seats(self, places: Places) -> Seats:
         """What the places of N Gaussians say of them."""
-        return Seats(
-            self.limits[places.triangle, :1],
-            self.is_of_head[places.triangle],
-            self.seen[places.triangle],
-            places.on(self.color[self.triangles[places.triangle]]),
+        return self._at_rest(places).seats
+
+    def _at_rest(self, places: Places) -> _AtRest:
+        return self._of_places((*places, *self.buffers()), lambda: self._look_up(places))
+
+    def _look_up(self, places: Places) -> _AtRest:
+        triangle = places.triangle
+        corners, limits = self.triangles[triangle], self.limits[triangle]
+        seats = Seats(
+            limits[:, :1], self.is_of_head[triangle], self.seen[triangle], places.on(self.color[corners])
         )
+        frames, double_areas = self._rest_frames[triangle], self._rest_areas[triangle]
+        return _AtRest(seats, corners, places.on(self.neutral[corners]), frames, double_areas, limits)
 
     def motion(self, places: Places, expression: Tensor) -> Motion:
         """How what sits at `places` moves from the neutral face to an expression [E]."""
-        corners = self.triangles[places.triangle]  # [N, 3]
-        moved = self.vertices(expression)[corners]  # [N, 3, 3]
-        turn = triangle_frames(moved) @ self._rest_frames[places.triangle].transpose(1, 2)
-        grown = 0.5 * (_double_area(moved) / self._rest_areas[places.triangle]).log()
-        rest = places.on(self.neutral[corners])
-        return Motion(rest, places.on(moved), turn, grown.clamp(-LOG_STRETCH, LOG_STRETCH))
+        rest = self._at_rest(places)
+        moved = self.vertices(expression)[rest.corners]  # [N, 3, 3]
+        turn = triangle_frames(moved) @ rest.frames.transpose(1, 2)
+        grown = 0.5 * (_double_area(moved) / rest.double_areas).log()
+        return Motion(rest.points, places.on(moved), turn, grown.clamp(-LOG_STRETCH, LOG_STRETCH))
 
     @torch.no_grad()
     def confined(self, places: Places, xyz: Tensor, pull: float = 0.0) -> Tensor:
         """Means [N, 3] of the neutral face, brought back to within the limits of their places, and by a share
         `pull` of the way to the middle between those below and above."""
-        origin = places.on(self.neutral[self.triangles[places.triangle]])
-        axes = self._rest_frames[places.triangle]
+        rest = self._at_rest(places)
+        origin, axes = rest.points, rest.frames
         local = (axes.transpose(1, 2) @ (xyz - origin)[..., None])[..., 0]
-        along, below, above = self.limits[places.triangle].unbind(1)
+        along, below, above = rest.limits.unbind(1)
         upper = torch.stack([along, along, above], dim=1)
         lower = torch.stack([-along, -along, -below], dim=1)
         local = local.clamp(lower, upper)

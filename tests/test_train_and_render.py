@@ -427,6 +427,7 @@ def test_names_in_another_encoding_are_written_as_they_are(clip, tmp_path, capfd
     render.main(["-m", str(model), "--skip_train", "--quiet"])
     metrics.main(["-m", str(model), "--device", "cpu", "--quiet"])
     assert b"\xd6\xd0\xce\xc4" in (model / "train.log").read_bytes()
+    assert b"\xd6\xd0\xce\xc4" in b"".join(capfdbinary.readouterr())
 
 
 def test_a_place_that_refuses_is_named_before_training(clip, tmp_path, capsys):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from arguments import TrainConfig, on_scaffold, rescale_schedule
+from diff_gaussian_rasterization import compile_ahead as compile_rasterizer_ahead
 from diff_gaussian_rasterization import cuda
 from rendering.export import save_cameras, save_initial_points
 from scene.avatar import typical_camera
@@ -67,6 +68,8 @@ def begin(config: TrainConfig) -> Session:
 
 def _begin(config: TrainConfig, lock: FolderLock) -> Session:
     device = choose_device(config.run.device)
+    # While the clip is read.
+    compile_rasterizer_ahead(device)
     checkpoint = checkpoint_to_go_on_from(config)
     data = open_data(config, device, checkpoint)
     loss = TrainingLoss(config.optimization).to(device)

@@ -1,7 +1,9 @@
 """The CPU back-end against the reference, and what only it promises: determinism, threads, forks."""
 
 import os
+import re
 import signal
+import subprocess
 import threading
 
 import numba
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from diff_gaussian_rasterization import Splats, cpu, rasterize, reference
+from diff_gaussian_rasterization import Splats, compile_ahead, cpu, rasterize, reference
+from diff_gaussian_rasterization.cpu import compilation
 from diff_gaussian_rasterization.cpu.threads import kernel
 from tests.rasterizer.scenes import (
     draw,
@@ -183,3 +186,43 @@ def test_half_precision_and_columns_of_opacity_are_accepted():
     assert result.image.dtype == torch.float16
     # What rounding the inputs to 11 bits does.
     assert relative_error(result.image, truth.image) < 1e-2
+
+
+def test_what_is_compiled_ahead_is_what_a_drawing_calls():
+    scene = SCENES["degree 3"]()
+    render_with_gradients(
+        rasterize, scene._replace(splats=single(scene.splats)), torch.float32, backend="cpu"
+    )
+    for direction, kernels in compilation._KERNELS.items():
+        compilation.compile_kernels(direction)
+        # Another type of an argument would have made a second one.
+        assert [len(k.signatures) for k in kernels] == [1] * len(kernels)
+    # By now the cache on disk has all of them, unless no folder can be written.
+    assert all(map(compilation._is_cached, kernels))
+
+
+def test_kernels_that_no_cache_has_are_compiled_ahead_and_waited_for(monkeypatch):
+    begun = []
+
+    class Process:
+        def __init__(self, command, stdout, stderr, **options):
+            # Not our pipes: who reads them waits until all that hold them have ended.
+            assert stdout == stderr == subprocess.DEVNULL
+            self.direction, self.waited = re.search(r"'(\w+)'", command[-1])[1], 0
+            exec(command[-1], {})
+            begun.append(self)
+
+        def wait(self):
+            self.waited += 1
+
+    monkeypatch.setattr(compilation.subprocess, "Popen", Process)
+    monkeypatch.setattr(compilation, "_ahead", {})
+    monkeypatch.setattr(compilation, "_not_yet_compiled", {"forward", "backward"})
+    monkeypatch.setattr(compilation, "_is_cached", lambda kernel: kernel is not compilation.blend_backward)
+    compile_ahead(torch.device("cpu"))
+    compile_ahead(torch.device("cpu"))
+    assert [process.direction for process in begun] == ["backward"]
+    scene = SCENES["degree 3"]()
+    for _ in range(2):
+        render_with_gradients(rasterize, scene, torch.float32, backend="cpu")
+    assert begun[0].waited == 1

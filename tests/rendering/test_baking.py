@@ -232,7 +232,7 @@ def test_what_the_full_head_learned_of_the_pose_is_baked(monkeypatch):
     head = posed_head()
     push = torch.tensor([[0.02, 0.0, -0.01]])
 
-    def learned(xyz, signals, is_second=None):
+    def learned(xyz, signals, shares=None):
         along = (signals[0, EXPRESSION_SIZE + 3] + signals[0, EXPRESSION_SIZE + 2]) * push
         return Deformation(along.expand_as(xyz), torch.zeros(len(xyz), 4), torch.zeros(len(xyz), 3))
 

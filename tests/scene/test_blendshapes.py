@@ -22,6 +22,29 @@ def test_blend_is_the_weighted_sum_of_a_gaussians_own_bases():
         torch.testing.assert_close(blend.color[n], expected[11:])
 
 
+@pytest.mark.parametrize("has_two", [False, True])
+def test_blend_and_its_gradients_are_those_of_the_sum_written_out(has_two):
+    torch.manual_seed(0)
+    blendshapes = Blendshapes(signal_size=4, num_blendshapes=3).double()
+    bases = torch.randn(7, 3, OFFSET_SIZE).double().requires_grad_()
+    signals = torch.randn(2, 4).double() if has_two else torch.randn(4).double()
+    is_second = torch.arange(7) % 3 == 0
+    shares = torch.stack([~is_second, is_second], dim=1).double() if has_two else None
+    blend = torch.cat(
+        [part.view(7, -1) for part in blendshapes(bases, signals.requires_grad_(), shares)], dim=1
+    )
+    weights = blendshapes.weights(signals)
+    of_rows = weights[is_second.long()] if has_two else weights.expand(7, -1)  # [7, 3]
+    unit = torch.ones(OFFSET_SIZE).double()
+    unit[:3] = MOTION_UNIT
+    expected = unit * (of_rows[:, :, None] * bases).sum(dim=1)
+    leaves, pull = [bases, signals, *blendshapes.parameters()], torch.randn_like(expected)
+    gradients = torch.autograd.grad(blend, leaves, pull)
+    expected_gradients = torch.autograd.grad(expected, leaves, pull)
+    for found, wanted in zip((blend, *gradients), (expected, *expected_gradients), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("channel", "field"), [(0, "means"), (4, "rotations"), (7, "scales"), (10, "opacities"), (11, "sh")]
 )

@@ -41,6 +41,26 @@ def test_shared_expression_gives_the_same_as_concatenation(depth, width):
         torch.testing.assert_close(offset, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(("depth", "width"), [(4, 64), (2, 16), (1, 16)])
+def test_two_signals_give_each_gaussian_the_offsets_and_gradients_of_its_own(depth, width):
+    torch.manual_seed(0)
+    field = DeformationField(signal_size=7, depth=depth, width=width).double()
+    for head in (field.xyz_head, field.rotation_head, field.log_scale_head):
+        torch.nn.init.normal_(head.weight)
+    xyz, is_second = torch.randn(11, 3).double(), torch.arange(11) % 3 == 0
+    signals = torch.randn(2, 7).double().requires_grad_()
+    rows = signals[is_second.long()]  # [11, 7]
+    expected = [
+        torch.cat(parts) for parts in zip(*(plain_forward(field, x[None], r) for x, r in zip(xyz, rows)))
+    ]
+    leaves, pulls = [signals, *field.parameters()], [torch.randn_like(offset) for offset in expected]
+    expected_gradients = torch.autograd.grad(expected, leaves, pulls)
+    offsets = field(xyz, signals, torch.stack([~is_second, is_second], dim=1).double())
+    gradients = torch.autograd.grad(list(offsets), leaves, pulls)
+    for found, wanted in zip((*offsets, *gradients), (*expected, *expected_gradients), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+
+
 def test_paper_field_has_the_published_sizes():
     field = DeformationField(signal_size=76)
     assert len(field.layers) == 8 and field.encoding_size == 63

@@ -53,7 +53,11 @@ def test_a_torso_is_known_or_predicted_only_where_the_data_have_its_motion(clip,
             frame["torso_transform"] = np.eye(4).tolist()
     found = {}
     for root in (clip, with_torso):
-        for flags in ((), ("--torso_prediction",), ("--torso_prediction", "--only_head")):
+        for flags in (
+            ("--no-torso_prediction",),
+            ("--torso_prediction",),
+            ("--torso_prediction", "--only_head"),
+        ):
             config = options(root, tmp_path / "run", *flags)
             data = open_data(config, CPU)
             a = architecture_for(config, data.clip, data.train.cameras)

@@ -1,6 +1,6 @@
 """Differentiable rasterizer of 3D Gaussians: `rasterize(splats, view)` and the 3DGS family's class names."""
 
-from .api import has_kernels, has_short_lists, rasterize
+from .api import compile_ahead, has_kernels, has_short_lists, rasterize
 from .family import GaussianRasterizationSettings, GaussianRasterizer, set_interface
 from .types import Rasterization, Splats, View
 
@@ -10,6 +10,7 @@ __all__ = [
     "Rasterization",
     "Splats",
     "View",
+    "compile_ahead",
     "has_kernels",
     "has_short_lists",
     "rasterize",

@@ -61,6 +61,13 @@ def rasterize(
     return Rasterization(*map(torch.stack, zip(*parts)))
 
 
+def compile_ahead(device: torch.device) -> None:
+    """Begin to compile, in processes beside this one, what drawing on `device` will need and no cache on disk
+    has: the CPU's kernels, which take seconds. Returns at once; the first drawing waits for it."""
+    if choose_backend(device, None) == "cpu":
+        importlib.import_module(BACKENDS["cpu"]).compile_ahead()
+
+
 def has_kernels(device: torch.device) -> bool:
     """Return whether tensors on `device` are drawn by the CUDA kernels; looked up once for each device."""
     return choose_backend(device, None) == "cuda"

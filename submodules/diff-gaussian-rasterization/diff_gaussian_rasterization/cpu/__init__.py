@@ -4,21 +4,19 @@ Results depend neither on the number of threads nor on the run. Rendering from s
 process, is safe.
 """
 
-import sys
-import threading
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..types import Rasterization, Splats, View
 from .blending import Images, blend_backward, blend_forward
+from .compilation import compile_ahead, noticed
 from .geometry import (
     BLOCK,
     DEPTH,
     RECORD,
     ROW,
+    SHAPES_IF_ABSENT,
     Blended,
     Camera,
     InputGradients,
@@ -27,6 +25,8 @@ from .geometry import (
 )
 from .threads import run_blocks
 from .tiles import bin_splats, depth_order
+
+__all__ = ["compile_ahead", "draw_order", "rasterize"]
 
 
 def rasterize(splats: Splats, view: View, background: Tensor, means2d: Tensor | None = None) -> Rasterization:
@@ -50,7 +50,7 @@ class _Rasterize(torch.autograd.Function):
         splats, (means2d, background), view = Splats(*inputs[:7]), inputs[7:9], View(*inputs[9:])
         camera, width, height = _camera(view), view.width, view.height
         outputs = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
-        with _notice_if_slow("forward"):
+        with noticed("forward"):
             records, radii = _project(_arrays(splats), camera)
             lists = bin_splats(records, depth_order(records, radii), width, height)
             if camera.inverse_depth:
@@ -94,7 +94,7 @@ class _Rasterize(torch.autograd.Function):
         v_images = Images(
             *(np.zeros(i.shape, np.float32) if v is None else _array(v) for i, v in zip(images, v_outputs))
         )
-        with _notice_if_slow("backward"):
+        with noticed("backward"):
             run_blocks(blend_backward, num_tiles, records, lists, images, v_images, blended.v_rows)
             run_blocks(project_backward, num_blocks, arrays, camera, blended, v_inputs)
 
@@ -143,29 +143,10 @@ def _camera(view: View) -> Camera:
 
 
 def _arrays(splats: Splats) -> Splats:
-    """Return arrays in place of tensors, of length 0 in place of None: then every kernel is compiled once."""
-    shapes = Splats((0, 3), (0,), scales=(0, 3), rotations=(0, 4), sh=(0, 1, 3), colors=(0, 3), cov3d=(0, 6))
-    return Splats(*(np.zeros(s, np.float32) if t is None else _array(t) for t, s in zip(splats, shapes)))
+    """Return arrays in place of tensors, of length 0 in place of None."""
+    pairs = zip(splats, SHAPES_IF_ABSENT)
+    return Splats(*(np.zeros(s, np.float32) if t is None else _array(t) for t, s in pairs))
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
-
-
-_not_yet_compiled = {"forward", "backward"}
-
-
-@contextmanager
-def _notice_if_slow(direction: str):
-    """Say so if the first call takes long: the kernels are being compiled."""
-    if direction not in _not_yet_compiled:
-        yield
-        return
-    text = f"diff_gaussian_rasterization: compiling the CPU kernels, {direction} (once; cached on disk) ..."
-    timer = threading.Timer(2.0, print, (text,), {"file": sys.stderr, "flush": True})
-    timer.start()
-    try:
-        yield
-        _not_yet_compiled.discard(direction)
-    finally:
-        timer.cancel()

@@ -40,6 +40,10 @@ RECORD, ROW, DEPTH = 13, 10, 9
 BLOCK = 256
 # Lists are a little too long rather than too short: blending decides in float32.
 REACH_SLACK = 1e-3
+# Of arrays in place of what a Splats lacks: then every kernel is compiled once.
+SHAPES_IF_ABSENT = Splats(
+    (0, 3), (0,), scales=(0, 3), rotations=(0, 4), sh=(0, 1, 3), colors=(0, 3), cov3d=(0, 6)
+)
 
 
 class Camera(NamedTuple):
