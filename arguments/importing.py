@@ -32,7 +32,7 @@ class ImportParams:
     only_head: bool = option(
         False, "it was trained with --only_head: its pictures are compared with the head alone"
     )
-    overwrite: bool = option(False, "replace the avatar that is in --model_path")
+    overwrite: bool = option(False, "replace the avatar that is in --model_path, and what was rendered of it")
     quiet: bool = option(False, "print errors only")
 
 

@@ -1,5 +1,6 @@
 """The table of fleet.py: a CSV whose every row is a person, read and checked before anything starts."""
 
+import contextlib
 import csv
 import difflib
 import io
@@ -7,6 +8,7 @@ import os
 import re
 import shlex
 import tempfile
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,10 @@ OWN_COLUMNS = (NAME, SOURCE, OPTIONS, PREPARE_OPTIONS)
 TRAIN_OPTIONS = {option.name: option for group in TRAIN_GROUPS.values() for option in fields(group)}
 # What fleet.py says itself.
 RESERVED = ("source_path", "model_path", "resume", "overwrite", "device", "viewer", "viewer_port", "quiet")
-_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
+# What Excel writes between cells: commas, semicolons where decimals have commas, tabs as "text".
+DELIMITERS = ",;\t"
+COMMENT = "#"
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 class Row(NamedTuple):
@@ -55,22 +60,38 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and every row that is not empty with the number of its last line."""
+    """The header, and every row that is not empty or a comment with the number of its last line."""
     try:
         text = read_bounded(path).decode("utf-8-sig")
-        # Where the comma is the decimal sign, programs write semicolons between cells.
-        delimiter = max(",;\t", key=text.lstrip().partition("\n")[0].count)
-        cells_of = io.StringIO(text, newline="")
-        reader = csv.reader(cells_of, strict=True, skipinitialspace=True, delimiter=delimiter)
+        form = {"delimiter": _delimiter_of(text), "strict": True, "skipinitialspace": True}
+        reader = csv.reader(io.StringIO(text, newline=""), **form)
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected UTF-8; in Excel save it as CSV UTF-8 ({error})") from error
+    except (OSError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from error
-    lines = [(number, cells) for number, cells in lines if any(cells)]
-    header = [cell.removeprefix("--") for cell in lines[0][1]] if lines else []
+    lines = [(number, cells) for number, cells in lines if any(cells) and not cells[0].startswith(COMMENT)]
+    # Columns that a spreadsheet's user has emptied.
+    used = max((place + 1 for _, cells in lines for place, cell in enumerate(cells) if cell), default=0)
+    lines = [(number, cells[:used]) for number, cells in lines]
+    header = [_column(cell) for cell in lines[0][1]] if lines else []
     for number, cells in lines:
         if len(cells) != len(header):
             raise UserError(f"{path}, line {number}: {len(cells)} cells; expected {len(header)}, as columns")
     return header, lines[1:]
+
+
+def _delimiter_of(text: str) -> str:
+    """What is between the cells of the header."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith(COMMENT))
+    return max(DELIMITERS, key=next(lines, "").count)
+
+
+def _column(cell: str) -> str:
+    """A column's name as options are spelled, which the table may write as --seed or Seed."""
+    name = cell.removeprefix("--")
+    known = {known.casefold(): known for known in (*OWN_COLUMNS, *TRAIN_OPTIONS)}
+    return known.get(name.casefold(), name)
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -132,10 +153,7 @@ def _words(text: str, column: str, where: str) -> list[str]:
 def _check_flags(flags: tuple[str, ...], where: str) -> None:
     """Let train.py's own command line judge, with a folder that exists in place of the clip."""
     source, out = Path.cwd(), Path(tempfile.gettempdir()) / "fleet.none"
-    try:
-        config = parse_train_args(["-s", str(source), "-m", str(out), "--eval", *flags])
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+    config = _parsed(parse_train_args, ["-s", str(source), "-m", str(out), "--eval", *flags], where)
     changed = {
         "source_path": config.model.source_path != source,
         "model_path": config.model.model_path != out,
@@ -147,11 +165,20 @@ def _check_flags(flags: tuple[str, ...], where: str) -> None:
         raise UserError(f"{where}, --eval False: rows are scored on the frames that training leaves out")
 
 
-def _check_prepare_flags(source: Path, flags: tuple[str, ...], where: str) -> None:
+def _parsed(parse: Callable[[list[str]], Any], flags: list[str], where: str) -> Any:
+    """What a script's own command line makes of flags, told with the place where it complains."""
     try:
-        params: Any = parse_prepare_args([str(source), "out", *flags])
+        # argparse prints a page of help and exits with 0.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return parse(flags)
+    except SystemExit:
+        raise UserError(f"{where}: --help makes no avatar; expected other options") from None
     except UserError as error:
-        raise UserError(f"{where}, {PREPARE_OPTIONS}: {error}") from error
+        raise UserError(f"{where}: {error}") from error
+
+
+def _check_prepare_flags(source: Path, flags: tuple[str, ...], where: str) -> None:
+    params = _parsed(parse_prepare_args, [str(source), "out", *flags], f"{where}, {PREPARE_OPTIONS}")
     if params.torso_only or params.track_only or params.source_format or params.is_csv_only:
         raise UserError(f"{where}, {PREPARE_OPTIONS}: expected options for a video")
     if params.video != source or params.out != Path("out") or params.overwrite:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from fleets.stages import Plan, Stage
+from utils.errors import UserError
 from utils.json_files import read_json, write_json
 from utils.locks import LOCK_NAME, try_lock
 
@@ -34,9 +35,15 @@ class Outlook(NamedTuple):
 
 
 def read_stages(plan: Plan) -> dict[str, dict[str, Any]]:
-    """The record of each stage by name; none where nothing was begun."""
+    """The record of each stage by name; none where nothing was begun. Raises UserError."""
     path = plan.folder / "state.json"
-    return read_json(path).get("stages", {}) if path.is_file() else {}
+    stages = read_json(path).get("stages", {}) if path.is_file() else {}
+    is_sound = isinstance(stages, dict) and all(
+        isinstance(entry, dict) and {"command", "status"} <= entry.keys() for entry in stages.values()
+    )
+    if not is_sound:
+        raise UserError(f"{path}: not as fleet.py writes it; remove {plan.folder} to make the row anew")
+    return stages
 
 
 def is_done(stage: Stage, records: dict[str, dict[str, Any]]) -> bool:

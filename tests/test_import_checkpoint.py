@@ -81,3 +81,37 @@ def test_bad_input_is_one_line_and_leaves_nothing(published, tmp_path, capsys, s
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert spoil == "again" or not (tmp_path / "out" / "model").exists()
+
+
+def test_overwrite_leaves_nothing_of_the_avatar_before(published, tmp_path, capsys):
+    """render.py takes the last iteration that is there: it would be that of the avatar before."""
+    checkpoint, clip = published
+    out = tmp_path / "out"
+    assert run(checkpoint, "-s", clip, "-m", out) == 0
+    render.main(["-m", str(out), "--skip_train", "--device", "cpu", "--quiet"])
+    (out / "notes.txt").write_text("mine")
+    write_checkpoint(tmp_path / "earlier", size=5, iteration=3_600)
+    assert run(tmp_path / "earlier", "-s", tmp_path, "-m", out, "--overwrite") == 2
+    assert [path.name for path in (out / "model").iterdir()] == ["iteration_4000.safetensors"]
+    assert run(tmp_path / "earlier", "-s", clip, "-m", out, "--overwrite") == 0
+    assert [path.name for path in (out / "model").iterdir()] == ["iteration_3600.safetensors"]
+    assert not (out / "test").exists() and (out / "notes.txt").exists()
+
+
+def test_a_clip_of_one_frame_holds_none_out(published, tmp_path):
+    checkpoint, _ = published
+    clip = write_clip(tmp_path / "one", num_frames=1, width=32, height=24)
+    assert run(checkpoint, "-s", clip, "-m", tmp_path / "out") == 0
+    render.main(["-m", str(tmp_path / "out"), "--device", "cpu", "--quiet"])
+    assert len(list((tmp_path / "out/train/ours_4000/renders").iterdir())) == 1
+
+
+@pytest.mark.parametrize("resolution", ["0", "3"])
+def test_a_size_that_no_run_can_have_is_refused_before_anything_is_written(
+    published, tmp_path, capsys, resolution
+):
+    checkpoint, clip = published
+    (checkpoint / "cfg_args").write_text(f"Namespace(resolution={resolution}, eval=True)")
+    assert run(checkpoint, "-s", clip, "-m", tmp_path / "out") == 2
+    assert f"cfg_args: resolution {resolution}: expected" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -62,7 +62,7 @@ class RunFolder:
         self._lock.take(self.path)
         is_continued = config.run.resume or config.run.start_checkpoint is not None
         if config.run.overwrite and not is_continued:
-            self._clear()
+            remove_run(self.path)
         for folder in (
             self.path,
             *(self.path / name for name in OWN_FOLDERS),
@@ -178,12 +178,14 @@ class RunFolder:
             self.warn(f"{self.path / 'tensorboard'}: {error.strerror}; nothing more is written there")
             self._tensorboard = None
 
-    def _clear(self) -> None:
-        for path in (*(self.path / name for name in OWN_FOLDERS), *self.path.glob("driven_by_*")):
-            if path.is_dir():
-                shutil.rmtree(path)
-        for name in OWN_FILES:
-            (self.path / name).unlink(missing_ok=True)
+
+def remove_run(folder: Path) -> None:
+    """Remove what training and rendering left in a run's folder, as --overwrite does."""
+    for path in (*(folder / name for name in OWN_FOLDERS), *folder.glob("driven_by_*")):
+        if path.is_dir():
+            shutil.rmtree(path)
+    for name in OWN_FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _tensorboard_writer(folder: Path):

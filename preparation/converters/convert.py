@@ -7,6 +7,7 @@ Lengths become head units, 16 bits become 8, plain pictures are copied bit for b
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from preparation.geometry.camera import Camera
 from preparation.geometry.rigid import Poses
 from scene.dataset_readers import read_clip, read_transforms
 from utils.errors import UserError
+from utils.files import why_not_writable
 from utils.progress import track
 
 # Arguments are the folder, and whether to be quiet.
@@ -70,8 +72,10 @@ def convert(
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; expected a data set of {source_format}")
     _check_places(source, out)
-    if layout.transforms.exists() and not overwrite:
-        raise UserError(f"{out}: holds a data set; choose another folder, or replace it by --overwrite")
+    if reason := why_not_writable(out):
+        raise UserError(f"{out}: {reason}")
+    if not overwrite:
+        _check_nothing_is_replaced(layout)
     clip = READERS[source_format](source, quiet)
     _check_numbers(source, clip)
     sizes = _sizes(clip, quiet)
@@ -88,8 +92,7 @@ def convert(
         read_clip(staging.root, check_data=check_data)
         _take_place(staging, layout)
     except UserError as error:
-        # The reader names files of the staging folder, which nobody will find.
-        raise UserError(str(error).replace(str(staging.root), str(out))) from None
+        raise UserError(_in_the_sources_names(str(error), clip, staging, out)) from None
     finally:
         shutil.rmtree(staging.root, ignore_errors=True)
     width, height = common.size
@@ -114,6 +117,30 @@ def _check_places(source: Path, out: Path) -> None:
         )
 
 
+def _check_nothing_is_replaced(layout: Layout) -> None:
+    if layout.transforms.exists():
+        raise UserError(
+            f"{layout.root}: holds a data set; choose another folder, or replace it by --overwrite"
+        )
+    for folder in layout.pictures:
+        if folder.exists():
+            raise UserError(
+                f"{layout.root}: holds {folder.name}/, which would be replaced; choose another folder, or "
+                "replace it by --overwrite"
+            )
+
+
+def _in_the_sources_names(message: str, clip: ForeignClip, staging: Layout, out: Path) -> str:
+    """A message about the staging folder, which nobody will find, told by the source's files or `out`."""
+    for frame in clip.frames:
+        image, matte = frame.image.path, (frame.matte or frame.image).path
+        place = staging.image(frame.image_id)
+        names = {place: image, place.with_suffix(".png"): image, staging.mask(frame.image_id): matte}
+        for made, name in names.items():
+            message = message.replace(f"{made}:", f"{name}:")
+    return message.replace(str(staging.root), str(out))
+
+
 def _check_numbers(source: Path, clip: ForeignClip) -> None:
     """Refuse what no data set can hold, naming the source's own files."""
     if not clip.frames:
@@ -134,10 +161,11 @@ def _check_numbers(source: Path, clip: ForeignClip) -> None:
                 f"{frame.sources[0]}: frame {frame.image.name} is there more than once; expected once"
             )
         seen.add(frame.image_id)
-    lengths = {len(frame.expression): frame.sources[1] for frame in clip.frames}
-    if len(lengths) > 1:
-        (first, _), (second, path) = list(lengths.items())[:2]
-        raise UserError(f"{path}: {second} expression coefficients; expected {first} as in the other frames")
+    usual = Counter(len(frame.expression) for frame in clip.frames).most_common(1)[0][0]
+    for frame in clip.frames:
+        if (length := len(frame.expression)) != usual:
+            found = f"{length} expression coefficients; expected {usual} as in the other frames"
+            raise UserError(f"{frame.sources[1]}: {found}")
 
 
 def _sizes(clip: ForeignClip, quiet: bool) -> list[tuple[int, int]]:
@@ -145,6 +173,10 @@ def _sizes(clip: ForeignClip, quiet: bool) -> list[tuple[int, int]]:
     sizes = []
     for frame in track(clip.frames, len(clip.frames), "looking at pictures", quiet=quiet):
         size = frame.image.size()
+        if frame.size_told not in (None, size):
+            told, found = (f"{width} x {height}" for width, height in (frame.size_told, size))
+            where = f"{frame.sources[0].name} tells its camera for {told}"
+            raise UserError(f"{frame.image.path}: {found} pixels; {where}")
         if frame.matte is None and frame.image.lacks_alpha():
             raise frame.refused_without_matte()
         for other in (frame.matte, frame.parsing):

@@ -9,6 +9,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.json_files import read_bounded, read_json
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # Bytes; a tracker writes 2 million a frame.
 _LARGEST_UNPACKED = 1 << 28
 _PLY_TYPES = {
@@ -45,15 +46,30 @@ def numbered(folder: Path, pattern: str) -> list[Path]:
     return sorted(paths, key=lambda path: (number_in(path.name), path.name))
 
 
+def pictures_by_number(folder: Path) -> dict[int, Path]:
+    """The pictures of a folder by the last number in their names."""
+    paths = (path for path in numbered(folder, "*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    return {number_in(path.name): path for path in paths}
+
+
+def picture_named(folder: Path, stem: str) -> Path | None:
+    """The picture of this name, its suffix in small letters or in capitals; None where there is none."""
+    suffixes = [spelled for suffix in PICTURE_SUFFIXES for spelled in (suffix, suffix.upper())]
+    places = (folder / f"{stem}{suffix}" for suffix in suffixes)
+    return next((place for place in places if place.is_file()), None)
+
+
 def slashed(name: str) -> str:
     """A path as Windows writes it, too."""
     return name.replace("\\", "/")
 
 
-def inside(root: Path, name: object, document: Path) -> Path:
+def inside(root: Path, entry: dict, key: str, document: Path) -> Path:
     """A file that a document names, in its folder or one beside it. Raises UserError where it is missing."""
+    name = entry.get(key)
     if not isinstance(name, str) or "\0" in name:
-        raise UserError(f"{document}: expected the name of a file, found {str(name)[:40]!r}")
+        found = "none" if name is None else repr(str(name)[:40])
+        raise UserError(f"{document}: {key}: expected the name of a file, found {found}")
     path = root / slashed(name)
     if not path.resolve().is_relative_to(root.resolve().parent):
         raise UserError(f"{document}: {name}: leads out of the data set and the folders beside it")
@@ -97,6 +113,25 @@ def vector(arrays: dict, key: str, path: Path, length: int | None = None) -> np.
         raise UserError(f"{path}: {key}: expected {length} numbers, found {len(values)}")
     if not np.isfinite(values).all():
         raise UserError(f"{path}: {key}: expected finite numbers, found NaN or infinity")
+    return values
+
+
+def size_told(entry: dict, path: Path) -> tuple[int, int] | None:
+    """Width and height of the pictures that an entry's intrinsics are told for; None where it has none."""
+    if entry.get("w") is None or entry.get("h") is None:
+        return None
+    width, height = (round(vector(entry, key, path, 1)[0]) for key in ("w", "h"))
+    return width, height
+
+
+def read_numbers(path: Path) -> np.ndarray:  # [N]
+    """A text file of numbers. Raises UserError."""
+    try:
+        values = np.array(read_bounded(path).split(), np.float64)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected numbers ({error})") from None
+    if not len(values):
+        raise UserError(f"{path}: expected numbers, found none")
     return values
 
 

@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from preparation.converters.files import load_torch_arrays, number_in, numbered, read_npz, vector
+from preparation.converters.files import (
+    load_torch_arrays,
+    number_in,
+    numbered,
+    picture_named,
+    pictures_by_number,
+    read_npz,
+    vector,
+)
 from preparation.converters.flame_pose import FlameMotion, with_flame_motion
 from preparation.converters.record import (
     ForeignClip,
@@ -28,7 +36,6 @@ from utils.progress import track
 from utils.so3 import exp_so3
 
 _IMAGE_FOLDERS, _MATTE_FOLDERS = ("images", "input", "imgs", "."), ("mask", "alpha", "matte", "fg_masks")
-_SUFFIXES = (".png", ".jpg", ".jpeg")
 # Pixels, of the pictures that flame-head-tracker's K is told for.
 _K_SIDE = 256
 _ARRAYS = {"exp": ("exp", None), "jaw": ("jaw_pose", 3), "eyes": ("eye_pose", 6), "neck": ("neck_pose", 3)}
@@ -143,10 +150,7 @@ class _Pictures:
     def __init__(self, root: Path, first: int):
         self.root, self.folder, self.offset, self.files = root, root / "images", 0, {}
         for name in _IMAGE_FOLDERS:
-            files = {
-                number_in(path.name): path for path in numbered(root / name, "*") if path.suffix in _SUFFIXES
-            }
-            if files:
+            if files := pictures_by_number(root / name):
                 self.folder, self.files = root / name, files
                 # n from 1 beside frames from 0.
                 self.offset = int(first not in files and first + 1 in files)
@@ -157,10 +161,8 @@ class _Pictures:
 
     def matte(self, image: Path) -> Picture | None:
         """The file of the same name beside the pictures; None where there is none, and it is their alpha."""
-        places = [
-            self.root / name / f"{image.stem}{suffix}" for name in _MATTE_FOLDERS for suffix in _SUFFIXES
-        ]
-        return next((Picture(place) for place in places if place.is_file()), None)
+        places = (picture_named(self.root / name, image.stem) for name in _MATTE_FOLDERS)
+        return next((Picture(place) for place in places if place), None)
 
     def expected(self, number: int) -> str:
         return f"{self.folder / f'{number + self.offset:05d}.png'} or .jpg"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preparation.converters.files import frames_of, matrix, slashed, vector
+from preparation.converters.files import PICTURE_SUFFIXES, frames_of, matrix, picture_named, slashed, vector
 from preparation.converters.flame_pose import FlameMotion, with_flame_motion
 from preparation.converters.record import (
     ForeignClip,
@@ -91,9 +91,9 @@ def _frame(path: Path, document: dict, entry: dict, image_id: int) -> tuple[Fore
 
 
 def _picture(root: Path, name: str, *folders: str) -> Picture | None:
-    stem = name.removesuffix(".png").removesuffix(".jpg")
-    places = [root / folder / f"{stem}{suffix}" for folder in folders for suffix in (".png", ".jpg")]
-    return next((Picture(place) for place in places if place.is_file()), None)
+    stem = Path(name).stem if Path(name).suffix.lower() in PICTURE_SUFFIXES else name
+    places = (picture_named(root / folder, stem) for folder in folders)
+    return next((Picture(place) for place in places if place), None)
 
 
 def _camera(

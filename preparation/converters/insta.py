@@ -4,12 +4,22 @@ Camera-to-world with OpenCV axes, metres; the head is still. images/<id>.png wit
 and where every frame has them flame/{jaw,eyes,eyelids}/<id>.txt; seg_mask/<id>.png.
 """
 
-import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from preparation.converters.files import number_in, slashed, split_files
+from preparation.converters.files import (
+    frames_of,
+    inside,
+    matrix,
+    number_in,
+    read_numbers,
+    size_told,
+    slashed,
+    split_files,
+    vector,
+)
 from preparation.converters.record import (
     ForeignClip,
     ForeignFrame,
@@ -20,7 +30,6 @@ from preparation.converters.record import (
 )
 from scene.image_checks import head_pixels
 from utils.errors import UserError
-from utils.json_files import read_bounded
 from utils.progress import track
 
 # Beside exp/, where they are there for every frame.
@@ -29,81 +38,87 @@ _MORE = ("jaw", "eyes", "eyelids")
 _CLOTHES = 90
 
 
+class _Entry(NamedTuple):
+    document: Path
+    # Of the frame, and of the document where the frame does not say.
+    values: dict
+    image: Path
+    expression: Path
+    number: int
+
+    def beside(self, kind: str) -> Path:
+        """The file of other coefficients."""
+        return self.expression.parent.parent / kind / self.expression.name
+
+
 def read_insta(root: Path, quiet: bool = True) -> ForeignClip:
     """Read INSTA's transforms.json, or the files of its split, and what they name. Raises UserError."""
-    path, *others = split_files(root) or [root / "transforms.json"]
-    try:
-        document = _document(path)
-        intrinsics = intrinsics_of(*(float(document[key]) for key in ("fl_x", "fl_y", "cx", "cy")))
-        entries = [(path, entry) for entry in document["frames"]]
-        entries += _other_splits(others, {number_in(entry["file_path"]) for _, entry in entries})
-        more = [name for name in _MORE if all(_beside(root, entry, name).is_file() for _, entry in entries)]
-        tracked = track(entries, len(entries), "reading frames", quiet=quiet)
-        frames = [_frame(root, source, entry, intrinsics, more) for source, entry in tracked]
-        frames.sort(key=lambda frame: frame.image_id)
-        sizes = _sizes(frames, root, entries, more)
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename or error}: missing; expected a data set of INSTA") from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError(f"{path}: not as INSTA writes it ({type(error).__name__}: {error})") from None
-    clip = ForeignClip(frames, numbered_names(**sizes)).without_some_parsing()
-    is_in_our_colors = not clip.frames or not clip.frames[0].parsing or _has_blue(clip.frames[0].parsing)
+    entries = _entries(root)
+    more, notes = _kinds(entries)
+    frames, sizes = [], {}
+    for entry in track(entries, len(entries), "reading frames", quiet=quiet):
+        parts = {"exp": read_numbers(entry.expression)}
+        parts |= {kind: read_numbers(entry.beside(kind)) for kind in more}
+        sizes = {kind: len(values) for kind, values in parts.items()}
+        frames.append(_frame(root, entry, np.concatenate(list(parts.values()))))
+    clip = ForeignClip(frames, numbered_names(**sizes), notes=notes).without_some_parsing()
+    is_in_our_colors = not clip.frames[0].parsing or _has_blue(clip.frames[0].parsing)
     return clip if is_in_our_colors else clip._replace(find_head=_without_clothes)
 
 
-def _document(path: Path) -> dict:
-    try:
-        return json.loads(read_bounded(path).decode("utf-8-sig"))
-    except RecursionError as error:
-        raise ValueError("lists within lists") from error
-
-
-def _other_splits(paths: list[Path], known: set[int]) -> list[tuple[Path, dict]]:
-    """Frames of the other files of the split; some of them repeat frames of one another."""
-    entries = []
+def _entries(root: Path) -> list[_Entry]:
+    """All frames by their numbers; files of a split may repeat those of one another."""
+    paths = split_files(root)
+    if not paths:
+        raise UserError(f"{root / 'transforms.json'}: missing; expected a data set of INSTA")
+    entries: list[_Entry] = []
     for path in paths:
-        for entry in _document(path)["frames"]:
-            number = number_in(entry["file_path"])
-            if number not in known:
-                known.add(number)
-                entries.append((path, entry))
-    return entries
+        document, frames = frames_of(path)
+        known = {entry.number for entry in entries}
+        found = [_entry(root, path, document | frame) for frame in frames]
+        entries += [entry for entry in found if entry.number not in known]
+    if not entries:
+        raise UserError(f"{paths[0]}: frames: empty")
+    return sorted(entries, key=lambda entry: entry.number)
 
 
-def _beside(root: Path, entry: dict, name: str) -> Path:
-    """The file of other coefficients, beside those of the expression."""
-    expression = root / slashed(entry["exp_path"])
-    return expression.parent.parent / name / expression.name
+def _entry(root: Path, path: Path, values: dict) -> _Entry:
+    image, expression = (inside(root, values, key, path) for key in ("file_path", "exp_path"))
+    try:
+        return _Entry(path, values, image, expression, number_in(image.name))
+    except ValueError as error:
+        raise UserError(f"{path}: file_path: {error}") from None
 
 
-def _frame(root: Path, path: Path, entry: dict, intrinsics: np.ndarray, more: list[str]) -> ForeignFrame:
-    pose = np.array(entry["transform_matrix"], np.float64)
-    if pose.shape != (4, 4):
-        raise ValueError(f"transform_matrix of shape {list(pose.shape)}")
-    image, coefficients = (root / slashed(entry[key]) for key in ("file_path", "exp_path"))
-    for named in (image, coefficients):
-        if not named.is_file():
-            raise UserError(f"{named}: missing; {path.name} names it")
-    parsing = root / slashed(entry["seg_mask_path"]) if entry.get("seg_mask_path") else None
-    vectors = [np.loadtxt(file).ravel() for file in (coefficients, *(_beside(root, entry, n) for n in more))]
+def _kinds(entries: list[_Entry]) -> tuple[list[str], tuple[str, ...]]:
+    """Which coefficients every frame has, and a note on those that only some have."""
+    kinds, notes = [], ()
+    for kind in _MORE:
+        num_lacking = sum(not entry.beside(kind).is_file() for entry in entries)
+        if not num_lacking:
+            kinds.append(kind)
+        elif num_lacking < len(entries):
+            lack = f"{num_lacking} of {len(entries)} frames have no file there"
+            notes += (f"flame/{kind}: left out, {lack}",)
+    return kinds, notes
+
+
+def _frame(root: Path, entry: _Entry, expression: np.ndarray) -> ForeignFrame:
+    values, path = entry.values, entry.document
+    pose = matrix(values, "transform_matrix", path)
+    parsing = values.get("seg_mask_path")
+    parsing = root / slashed(parsing) if isinstance(parsing, str) and "\0" not in parsing else None
     return ForeignFrame(
-        number_in(image.name),
-        Picture(image),
+        entry.number,
+        Picture(entry.image),
         None,
-        (path, coefficients),
+        (path, entry.expression),
         rigid_inverse(pose) if np.isfinite(pose).all() else pose,
-        np.concatenate(vectors),
-        intrinsics,
+        expression,
+        intrinsics_of(*(vector(values, key, path, 1)[0] for key in ("fl_x", "fl_y", "cx", "cy"))),
         Picture(parsing) if parsing and parsing.is_file() else None,
+        size_told(values, path),
     )
-
-
-def _sizes(frames: list, root: Path, entries: list, more: list[str]) -> dict[str, int]:
-    """How many coefficients each kind has."""
-    if not frames:
-        return {"exp": 0}
-    sizes = {name: np.loadtxt(_beside(root, entries[0][1], name)).size for name in more}
-    return {"exp": len(frames[0].expression) - sum(sizes.values())} | sizes
 
 
 def _has_blue(parsing: Picture) -> bool:

@@ -9,7 +9,7 @@ parsing/<id>.png.
 from collections.abc import Callable
 from pathlib import Path
 
-from preparation.converters.files import frames_of, matrix, split_files, vector
+from preparation.converters.files import frames_of, matrix, picture_named, size_told, split_files, vector
 from preparation.converters.record import (
     ForeignClip,
     ForeignFrame,
@@ -34,7 +34,9 @@ _MASKS: tuple[Callable[[int], str], ...] = (
 def read_nerfblendshape(root: Path, quiet: bool = True) -> ForeignClip:
     """Read it. Raises UserError."""
     entries, document = _entries(root)
-    names = [name for name in _MASKS if (root / name(entries[-1][1]["img_id"])).is_file()]
+    # As train.py reads it, told or by what is there.
+    patterns = _MASKS[1:] if document.get("mask_offset") == 0 else _MASKS
+    names = [name for name in patterns if (root / name(entries[-1][1]["img_id"])).is_file()]
     mask = names[0] if names else None
     frames = []
     for path, entry in track(entries, len(entries), "reading frames", quiet=quiet):
@@ -47,6 +49,7 @@ def read_nerfblendshape(root: Path, quiet: bool = True) -> ForeignClip:
             opencv_from_opengl(matrix(entry, "transform_matrix", path)),
             vector(entry, "exp_ori" if "exp_ori" in entry else "exp", path),
             _intrinsics(path, document), Picture(parsing) if parsing.is_file() else None,
+            size_told(document, path),
         ))  # fmt: skip
     length, given = len(frames[0].expression), document.get("exp_names")
     names = tuple(map(str, given)) if isinstance(given, list) else numbered_names(exp=length)
@@ -75,12 +78,11 @@ def _entries(root: Path) -> tuple[list[tuple[Path, dict]], dict]:
 
 
 def _image(root: Path, path: Path, number: int) -> Picture:
-    stems = (f"ori_imgs/{number}", f"images/{number}", f"images/{number:05d}", f"head_imgs/{number}")
-    for stem in stems:
-        for suffix in (".jpg", ".png"):
-            if (root / f"{stem}{suffix}").is_file():
-                return Picture(root / f"{stem}{suffix}")
-    raise UserError(f"{root / stems[0]}.jpg: missing; {path.name} has img_id {number}")
+    places = [("ori_imgs", f"{number}"), ("images", f"{number}"), ("images", f"{number:05d}")]
+    for folder, stem in (*places, ("head_imgs", f"{number}")):
+        if place := picture_named(root / folder, stem):
+            return Picture(place)
+    raise UserError(f"{root / 'ori_imgs' / str(number)}.jpg: missing; {path.name} has img_id {number}")
 
 
 def _intrinsics(path: Path, document: dict):

@@ -79,10 +79,12 @@ class ForeignFrame(NamedTuple):
     expression: np.ndarray  # [E]
     intrinsics: np.ndarray  # [3, 3] pixels
     parsing: Picture | None = None
+    # Width and height that the intrinsics are told for, where the source says so.
+    size_told: tuple[int, int] | None = None
 
     def refused_without_matte(self) -> UserError:
         """The one line for a picture whose matte is nowhere."""
-        return UserError(f"{self.image.path}: expected a matte in its alpha channel")
+        return UserError(f"{self.image.path}: no mask file beside it; expected a matte in its alpha channel")
 
     def read_matte(self) -> np.ndarray:  # [H, W] uint8
         """The matte: a file, the alpha of the image, or all that is labelled. Raises UserError."""
@@ -112,10 +114,13 @@ class ForeignClip(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def without_some_parsing(self) -> "ForeignClip":
-        """Parsing maps of every frame, or of none."""
-        if all(frame.parsing for frame in self.frames):
+        """Parsing maps of every frame, or of none, with a note where some have one."""
+        num_lacking = sum(frame.parsing is None for frame in self.frames)
+        if not num_lacking:
             return self
-        return self._replace(frames=[frame._replace(parsing=None) for frame in self.frames])
+        frames = [frame._replace(parsing=None) for frame in self.frames]
+        note = f"parsing maps: left out, {num_lacking} of {len(frames)} frames have none"
+        return self._replace(frames=frames, notes=self.notes + (note,) * (num_lacking < len(frames)))
 
 
 def eight_bits(pixels: np.ndarray) -> np.ndarray:

@@ -12,7 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from preparation.converters.files import frames_of, inside, matrix, number_in, read_npz, split_files, vector
+from preparation.converters.files import (
+    frames_of,
+    inside,
+    matrix,
+    number_in,
+    read_npz,
+    read_numbers,
+    size_told,
+    split_files,
+    vector,
+)
 from preparation.converters.flame_pose import FlameMotion, poses_of_meshes, with_flame_motion
 from preparation.converters.record import (
     ForeignClip,
@@ -86,7 +96,7 @@ def _entries(root: Path) -> list[_Entry]:
     for path in paths:
         document, frames = frames_of(path)
         for frame in frames:
-            image = inside(root, frame.get("file_path"), path)
+            image = inside(root, frame, "file_path", path)
             if image.resolve() in seen and len(paths) > 1:
                 continue
             seen.add(image.resolve())
@@ -111,7 +121,7 @@ def _step_path(root: Path, entry: _Entry) -> Path:
     key = "flame_param_path" if "flame_param_path" in entry.frame else "exp_path"
     if key not in entry.frame:
         raise UserError(f"{entry.document}: {entry.frame['file_path']}: flame_param_path: missing")
-    return inside(root, entry.frame[key], entry.document)
+    return inside(root, entry.frame, key, entry.document)
 
 
 def _read_step(path: Path) -> _Step:
@@ -125,18 +135,10 @@ def _read_step(path: Path) -> _Step:
     return _Step(np.concatenate(list(parts.values())), rigid, sizes)
 
 
-def read_numbers(path: Path) -> np.ndarray:  # [N]
-    """A text file of numbers. Raises UserError."""
-    try:
-        return np.loadtxt(path, ndmin=1).ravel()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: expected numbers ({error})") from None
-
-
 def _frame(root: Path, number: int, entry: _Entry, path: Path, step: _Step) -> ForeignFrame:
     frame, document = entry.shared | entry.frame, entry.document
-    image = inside(root, frame["file_path"], document)
-    matte = inside(root, frame["fg_mask_path"], document) if frame.get("fg_mask_path") else None
+    image = inside(root, frame, "file_path", document)
+    matte = inside(root, frame, "fg_mask_path", document) if frame.get("fg_mask_path") else None
     numbers = [vector(frame, key, document, 1)[0] for key in ("fl_x", "fl_y", "cx", "cy")]
     return ForeignFrame(
         number,
@@ -146,12 +148,13 @@ def _frame(root: Path, number: int, entry: _Entry, path: Path, step: _Step) -> F
         opencv_from_opengl(matrix(frame, "transform_matrix", document)),
         step.expression,
         intrinsics_of(*numbers),
+        size_told=size_told(frame, document),
     )
 
 
 def _with_meshes(root: Path, clip: ForeignClip, entries: list[_Entry], quiet: bool) -> ForeignClip:
     """The clip with head poses by a rigid fit of the exported meshes."""
-    meshes = [inside(root, entry.frame["mesh_path"], entry.document) for entry in entries]
+    meshes = [inside(root, entry.frame, "mesh_path", entry.document) for entry in entries]
     paths = sorted(set(meshes), key=lambda path: (str(path.parent), number_in(path.name)))
     canonical = root / "canonical.obj"
     poses = poses_of_meshes(paths, canonical if canonical.is_file() else None, quiet)

@@ -159,6 +159,17 @@ def test_a_wrong_option_is_one_line(run_fleet, arguments, capfd):
     assert arguments[0] in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("stages", [[], {"train": {}}, {"train": "done"}])
+def test_a_state_that_others_wrote_is_one_line(run_fleet, tmp_path, capfd, stages):
+    path = tmp_path / "out/people/a/state.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"stages": stages}))
+    with pytest.raises(SystemExit, match="2"):
+        run_fleet("name,source\na,DATA\n")
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and "state.json: not as fleet.py writes it; remove" in lines[0]
+
+
 def test_quiet_prints_the_result_alone(run_fleet, capfd):
     assert run_fleet("name,source\na,DATA\n", "--quiet") == 0
     printed = capfd.readouterr()

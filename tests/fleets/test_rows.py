@@ -29,12 +29,41 @@ def test_columns_are_options_and_empty_cells_are_none(read, tmp_path):
     assert second.train_flags == second.prepare_flags == ()
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_table_of_a_spreadsheet_is_read(tmp_path, delimiter):
-    lines = ["name,source,options", "b,DATA,-w", ""]
-    table = write_table(tmp_path / "people.csv", "\r\n".join(lines).replace(",", delimiter))
+def test_a_table_of_a_spreadsheet_is_read(tmp_path):
+    table = write_table(tmp_path / "people.csv", "name,source\r\nb,DATA\r\n")
     table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
-    assert [(row.name, row.train_flags) for row in read_rows(table)] == [("b", ("-w",))]
+    assert [row.name for row in read_rows(table)] == ["b"]
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_table_of_excel_is_read_whatever_it_puts_between_cells(tmp_path, between):
+    """Of a country whose decimals have commas, with columns that were emptied, and capitals in the header."""
+    lines = ("Name,Source,Options,,", "änne,DATA,--preset quick -w,,", ",,,,", "b,DATA,,,")
+    table = write_table(tmp_path / "people.csv", "\r\n".join(lines).replace(",", between))
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    first, second = read_rows(table)
+    assert (first.name, first.train_flags) == ("änne", ("--preset", "quick", "-w"))
+    assert (second.name, second.train_flags) == ("b", ())
+
+
+def test_rows_behind_a_hash_are_left_out(read):
+    rows = read('# of monday, and "more"\nname,source\na,DATA\n#b,DATA\n# c: no\nd,DATA\n')
+    assert [row.name for row in rows] == ["a", "d"]
+
+
+def test_a_table_that_is_not_utf8_is_told_what_to_do(tmp_path):
+    for encoding in ("latin-1", "utf-16"):
+        (tmp_path / "people.csv").write_bytes("name,source\nä,data\n".encode(encoding))
+        with pytest.raises(UserError, match="expected UTF-8; in Excel save it as CSV UTF-8"):
+            read_rows(tmp_path / "people.csv")
+
+
+@pytest.mark.parametrize("column", ["options", "prepare_options"])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_no_option_of_a_row(read, column, flag):
+    """argparse prints it and exits with 0, as if all had been done."""
+    with pytest.raises(UserError, match=r"line 2.*: --help makes no avatar"):
+        read(f"name,source,{column}\nb,DATA/transforms.json,{flag}\n")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +71,8 @@ def test_a_table_of_a_spreadsheet_is_read(tmp_path, delimiter):
     [
         ("", "no column name"),
         ("name,source\n", "no rows"),
-        ("name source\nb DATA\n", "expected commas, semicolons or tabs"),
+        ("name source\nb DATA\n", "expected commas"),
+        ("name,source,\nb,DATA,x\n", "column (empty): no option of train.py"),
         ("name,source\nb\n", "line 2: 1 cells; expected 2"),
         ('name,source\n"b,DATA\n', "cannot be read as CSV"),
         ("name,source,name\nb,DATA,b\n", "two columns name"),

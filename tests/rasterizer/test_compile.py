@@ -41,7 +41,7 @@ def test_kernels_compile(source, capability):
         spilled = re.findall(r"(\d+) bytes spill stores", report)
         assert len(spilled) >= len(kernels) > 0, report
         if capability == (9, 0):
-            # blend_backward spills 4 bytes, which nobody notices; of inverse depths 40 with NVRTC 13.0, 16 with 13.5
+            # blend_backward: 4 bytes, which nobody notices; of inverse depths 40 (NVRTC 13.0) or 16 (13.5)
             assert max(map(int, spilled)) <= (48 if options.get("INVERSE_DEPTH") else 8), report
 
 

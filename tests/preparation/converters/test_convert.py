@@ -168,7 +168,7 @@ def twice(root: Path) -> str:
 
 def no_matte(root: Path) -> str:
     cv2.imwrite(str(root / "images/00003.png"), picture(3, 3))
-    return "00003.png: expected a matte in its alpha channel"
+    return "00003.png: no mask file beside it; expected a matte in its alpha channel"
 
 
 def no_picture(root: Path) -> str:
