@@ -46,7 +46,8 @@ def numbers(content: dict, name: str, count: int, low: float, high: float) -> li
     """So many numbers of an object, within limits."""
     values = content.get(name)
     if not isinstance(values, list) or len(values) != count:
-        raise BadMessage(f"{name}: expected {count} numbers, found {kind_of(values)}")
+        found = f"{len(values)}" if isinstance(values, list) else kind_of(values)
+        raise BadMessage(f"{name}: expected {count} numbers, found {found}")
     return [checked(value, name, low, high) for value in values]
 
 
