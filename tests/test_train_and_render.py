@@ -292,7 +292,7 @@ DEPARTURES = [
 ]
 OTHER_DEPARTURES = [
     *("--start_on_surface", "--lambda_outside", "1", "--flat_tau", "--fresh_tau"),
-    *("--torso_membership", "--torso_prediction"),
+    *("--torso_membership", "--torso_prediction", "--views_per_step", "3"),
 ]
 
 
