@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from utils.json_files import shown
+
 
 class BadMessage(ValueError):
     """A message that is not as it should be: the text names the field, what was expected and what was
@@ -73,9 +75,3 @@ def kind_of(value: Any) -> str:
     return {dict: "an object", list: "a list", str: "text", type(None): "nothing"}.get(
         type(value), shown(value)
     )
-
-
-def shown(value: Any) -> str:
-    """A value in JSON, as far as a line has room."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
