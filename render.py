@@ -67,10 +67,20 @@ def main(argv: list[str] | None = None) -> None:
             if name in ("val", "test")
         }
     if not any(len(views) for views in sets.values()):
-        raise UserError("nothing to render: the run held no frames out (--eval), and --skip_train was given")
+        raise UserError(f"nothing to render: {why_nothing(config)}")
     for name, views in sets.items():
         if len(views):
             render_set(config, name, views, avatar, chosen)
+
+
+def why_nothing(config: RenderConfig) -> str:
+    """What leaves no frame of the clip to be drawn."""
+    options = config.render
+    held_out = "--skip_test was given" if options.skip_test else "the run held no frames out (--eval)"
+    others = (
+        "--test_time_tracking draws no others" if options.test_time_tracking else "--skip_train was given"
+    )
+    return f"{held_out}, and {others}"
 
 
 def tracked(config: RenderConfig) -> Path:

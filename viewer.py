@@ -13,11 +13,10 @@ avatar has none, pictures are drawn here. docs/viewer.md has the rest.
 from __future__ import annotations
 
 import functools
-import sys
 
 from arguments import parse_viewer_args
 from utils.errors import exit_on_user_error
-from utils.startup import prepare_environment
+from utils.startup import leave, prepare_environment
 
 
 @exit_on_user_error
@@ -64,4 +63,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit(130)
+        # Python would wait for connections, some of which last ten seconds.
+        leave(130)

@@ -136,8 +136,11 @@ def stored_config(model_path: Path | None) -> TrainConfig:
     if model_path is None:
         raise UserError("-m/--model_path: missing; the folder of a training run, for example -m output/id1")
     if not (model_path / CONFIG_NAME).is_file():
-        what = f"holds no {CONFIG_NAME}; expected the folder of a training run"
-        raise UserError(f"-m/--model_path {model_path}: {what if model_path.is_dir() else 'no such folder'}")
+        what = "no such folder"
+        if model_path.exists():
+            found = f"holds no {CONFIG_NAME}" if model_path.is_dir() else "is a file"
+            what = f"{found}; expected the folder of a training run"
+        raise UserError(f"-m/--model_path {model_path}: {what}")
     return load_config(model_path / CONFIG_NAME)
 
 

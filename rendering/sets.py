@@ -38,21 +38,24 @@ class DrivenViews:
     # Whether the head was filmed by the cameras, so that its pose is theirs; else it keeps its mean pose.
     moves_head: bool = False
     image_ids: Sequence[int] | None = None
-    # Who drives: a picture for each view; one that is not there is left out.
+    # Who drives: a picture for each view; where one is not there, the one before it stays.
     pictures: Sequence[Path] | None = None
 
     def __len__(self) -> int:
         return len(self.cameras)
 
     def __iter__(self) -> Iterator[HeadView]:
-        for i, (camera, expression) in enumerate(zip(self.cameras, self.expressions, strict=True)):
+        companions = _companions(self.pictures, [camera.height for camera in self.cameras])
+        for i, (camera, expression, companion) in enumerate(
+            zip(self.cameras, self.expressions, companions, strict=True)
+        ):
             camera = camera.to(self.background.device)
             yield HeadView(
                 camera,
                 Drive(expression, camera.world_to_camera if self.moves_head else None),
                 self.background,
                 image_id=None if self.image_ids is None else self.image_ids[i],
-                companion=None if self.pictures is None else _companion(self.pictures[i], camera.height),
+                companion=companion,
             )
 
 
@@ -70,10 +73,15 @@ def held(motion: Tensor, num_frames: int) -> Tensor:  # [F, E] -> [num_frames, E
     return motion[torch.arange(num_frames, device=motion.device).clamp(max=len(motion) - 1)]
 
 
-def _companion(path: Path, height: int) -> Tensor | None:  # [3, height, W]
-    """A picture, scaled to a height."""
-    if not path.is_file():
-        return None
-    pixels = read_png(path)
-    width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
-    return from_uint8(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
+def _companions(pictures: Sequence[Path] | None, heights: Sequence[int]) -> Iterator[Tensor | None]:
+    """A picture for each view, scaled to its height, all as wide as the first, as films have it; None where
+    no picture is there."""
+    latest = next((path for path in pictures or () if path.is_file()), None)
+    if latest is None:
+        yield from (None for _ in heights)
+        return
+    first = read_png(latest)
+    for path, height in zip(pictures, heights, strict=True):
+        latest = path if path.is_file() else latest
+        width = max(1, round(first.shape[1] * height / first.shape[0]))
+        yield from_uint8(cv2.resize(read_png(latest), (width, height), interpolation=cv2.INTER_AREA))

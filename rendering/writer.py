@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rendering.picture_scores import score_pictures
+from utils.files import remove_leftovers
 from utils.images import (
     color_nearness,
     depth_range,
@@ -165,26 +166,24 @@ class RenderWriter:
         return self
 
     def __exit__(self, exception_type: type[BaseException] | None, *rest: object) -> None:
-        if exception_type is None:
-            try:
+        try:
+            if exception_type is None:
                 self._write_held()
-            except BaseException:
-                self._close(*sys.exc_info())
-                raise
+                for future in self._waiting:
+                    future.result()
+        except BaseException:
+            self._close(*sys.exc_info())
+            raise
         self._close(exception_type, *rest)
 
     def _close(self, exception_type: type[BaseException] | None, *rest: object) -> None:
-        has_failed = exception_type is not None
-        self._pool.shutdown(wait=True, cancel_futures=has_failed)
-        self._film_maker.shutdown(wait=True, cancel_futures=has_failed)
+        # Nothing is left to be cancelled but after an exception.
+        for pool in (self._pool, self._film_maker):
+            pool.shutdown(wait=True, cancel_futures=True)
         self._opencv.__exit__(None, None, None)
         if self._video is not None:
             self._video.__exit__(exception_type, *rest)
-        if has_failed:
-            return
-        for future in self._waiting:
-            future.result()
-        if self._views:
+        if exception_type is None and self._views:
             self._write_metrics()
 
     def _save_pictures(
@@ -243,7 +242,9 @@ class RenderWriter:
         names = ("metrics.json", "strips.png", "details.png", "live_link.csv")
         names += tuple(f"video.{suffix}" for suffix in ("mp4", "webm", "mov"))
         stale = [self._folder / name for name in names]
+        remove_leftovers(self._folder)
         for kind in ("renders", "gt", "depth"):
+            remove_leftovers(self._folder / kind)
             stale += (self._folder / kind).glob("[0-9][0-9][0-9][0-9][0-9].png")
         for path in stale:
             with contextlib.suppress(FileNotFoundError):

@@ -177,6 +177,34 @@ def test_tracking_held_out_frames_is_scored_apart_and_helps(trained):
     assert not (trained / "train_tracked").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ("--skip_train --skip_test", "--skip_test was given, and --skip_train was given"),
+        (
+            "--skip_test --test_time_tracking 2",
+            "--skip_test was given, and --test_time_tracking draws no others",
+        ),
+    ],
+)
+def test_options_that_leave_nothing_to_render_are_named(trained, capsys, flags, why):
+    with pytest.raises(SystemExit, match="2"):
+        render.main(["-m", str(trained), *flags.split()])
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: nothing to render: {why}"
+
+
+def test_a_run_without_a_checkpoint_cannot_be_resumed(clip, tmp_path, capsys):
+    """One that was killed before its first: what there is of it says what to do."""
+    run(clip, tmp_path / "run", "--iterations", "1")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["-m", str(tmp_path / "run"), "--resume"])
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith("error: --resume: ") and line.endswith(
+        "begin anew by --overwrite in the place of --resume"
+    )
+
+
 def test_rendering_writes_nothing_into_the_model(trained):
     before = {path: path.read_bytes() for path in (trained / "model").iterdir()}
     render.main(["-m", str(trained), "--skip_train", "--quiet"])
@@ -264,7 +292,7 @@ DEPARTURES = [
 ]
 OTHER_DEPARTURES = [
     *("--start_on_surface", "--lambda_outside", "1", "--flat_tau", "--fresh_tau"),
-    *("--torso_membership", "--torso_prediction"),
+    *("--torso_membership", "--torso_prediction", "--views_per_step", "3"),
 ]
 
 

@@ -9,6 +9,7 @@ eval/                                    contact sheets and curves
 
 import contextlib
 import json
+import re
 import shutil
 import sys
 import time
@@ -26,23 +27,9 @@ from utils.locks import FolderLock
 from utils.plots import LossPoint, ScorePoint, plot_training
 from utils.versions import versions
 
-# What --overwrite removes; anything else in the folder is the user's.
-OWN_FOLDERS = (
-    "checkpoints",
-    "model",
-    "point_cloud",
-    "eval",
-    "train",
-    "val",
-    "test",
-    "val_tracked",
-    "test_tracked",
-    "novel_view",
-    "novel_view_orbit",
-    "novel_view_spiral",
-    "expression",
-    "tensorboard",
-)
+# What --overwrite removes, beside what render.py drew; anything else in the folder is the user's.
+OWN_FOLDERS = ("checkpoints", "model", "light", "point_cloud", "eval", "tensorboard")
+_RENDERED = re.compile(r"(ours|light)_\d+")
 # A run that is over sooner has its picture at the end.
 SECONDS_BETWEEN_PICTURES = 30.0
 OWN_FILES = ("train.log", "cameras.json", "input.ply", "results.json", "per_view.json")
@@ -181,9 +168,14 @@ class RunFolder:
 
 def remove_run(folder: Path) -> None:
     """Remove what training and rendering left in a run's folder, as --overwrite does."""
-    for path in (*(folder / name for name in OWN_FOLDERS), *folder.glob("driven_by_*")):
+    rendered = [path for path in folder.glob("*/*/") if _RENDERED.fullmatch(path.name)]
+    for path in (*(folder / name for name in OWN_FOLDERS), *rendered):
         if path.is_dir():
             shutil.rmtree(path)
+    for parent in {path.parent for path in rendered}:
+        # Not where the user keeps something there.
+        with contextlib.suppress(OSError):
+            parent.rmdir()
     for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)
 

@@ -225,7 +225,8 @@ class Session:
         neutral, cameras = avatar.neutral_expression, self.data.train.cameras
         baked = save_point_cloud(folder.point_cloud(iteration), head, neutral, cameras, avatar.background)
         folder.log(f"[iteration {iteration}] saved {folder.model(iteration)}")
-        folder.log(f"PLY of the neutral face: baked SH agree with the avatar to {baked:.1f} dB")
+        agreement = f"to {baked:.1f} dB" if np.isfinite(baked) else "exactly"
+        folder.log(f"PLY of the neutral face: baked SH agree with the avatar {agreement}")
 
     def _avatar(self, head: GaussianHead) -> Avatar:
         """A head of this run with what it needs without the clip."""

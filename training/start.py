@@ -34,7 +34,7 @@ from training.run_folder import RunFolder
 from training.session import Session, TrainingData
 from training.side_views import SideViews
 from training.state import TrainingState
-from utils.checkpoint import find_iteration, load_metadata
+from utils.checkpoint import find_iteration, list_iterations, load_metadata
 from utils.device import check_free_memory, choose_device, describe
 from utils.errors import UserError
 from utils.locks import FolderLock
@@ -109,10 +109,16 @@ def _begin(config: TrainConfig, lock: FolderLock) -> Session:
 
 
 def checkpoint_to_go_on_from(config: TrainConfig) -> Path | None:
-    """The file that the options name, if they name one."""
-    if config.run.start_checkpoint is None and config.run.resume:
-        return find_iteration(config.model.model_path / "checkpoints")
-    return config.run.start_checkpoint
+    """The file that the options name, if they name one. Raises UserError where a run has none yet."""
+    if config.run.start_checkpoint is not None or not config.run.resume:
+        return config.run.start_checkpoint
+    folder = config.model.model_path / "checkpoints"
+    if not list_iterations(folder):
+        raise UserError(
+            f"--resume: {config.model.model_path} holds no checkpoint: the run ended before its first one; "
+            "begin anew by --overwrite in the place of --resume"
+        )
+    return find_iteration(folder)
 
 
 def open_data(config: TrainConfig, device: torch.device, checkpoint: Path | None = None) -> TrainingData:

@@ -16,17 +16,22 @@ _LEFTOVER = re.compile(r"\..+\.\d+\.part(\.[^.]+)?")
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, is_flushed: bool = True) -> Iterator[Path]:
     """Give the path at which to write what becomes `path` when the block ends without an exception.
 
-    Makes the folder. Raises WriteError where the file system refuses, inside the block or at its end; what
-    was there is then still there.
+    Makes the folder. `is_flushed`: waits until it is on the disk; pictures by the hundred need not.
+    Raises WriteError where the file system refuses, inside the block or at its end; what was there is then
+    still there.
     """
     path, partial = Path(path), partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        put_in_place(partial, path)
+        if is_flushed:
+            flush(partial)
+        os.replace(partial, path)
+        if is_flushed:
+            flush(path.parent)
     except OSError as error:
         raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:

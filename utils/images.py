@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.errors import UserError, WriteError
+from utils.errors import UserError
+from utils.files import replacing
 from utils.image_headers import check_picture_size
 from utils.png import png_bytes
 
@@ -57,15 +58,12 @@ def write_png(path: str | Path, image: Tensor | np.ndarray) -> None:
 
     Four channels are RGB and alpha, the colour not multiplied by it.
 
-    Raises WriteError where the file system refuses.
+    Raises WriteError where the file system refuses; what was there is then still there.
     """
     pixels = to_uint8(image) if isinstance(image, Tensor) else image
     data = png_bytes(pixels)
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
+    with replacing(path, is_flushed=False) as partial:
+        partial.write_bytes(data)
 
 
 def jpeg_bytes(pixels: np.ndarray, quality: int, *flags: int) -> bytes:

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from utils.json_files import shown
+
 
 class BadMessage(ValueError):
     """A message that is not as it should be: the text names the field, what was expected and what was
@@ -46,7 +48,8 @@ def numbers(content: dict, name: str, count: int, low: float, high: float) -> li
     """So many numbers of an object, within limits."""
     values = content.get(name)
     if not isinstance(values, list) or len(values) != count:
-        raise BadMessage(f"{name}: expected {count} numbers, found {kind_of(values)}")
+        found = f"{len(values)}" if isinstance(values, list) else kind_of(values)
+        raise BadMessage(f"{name}: expected {count} numbers, found {found}")
     return [checked(value, name, low, high) for value in values]
 
 
@@ -72,9 +75,3 @@ def kind_of(value: Any) -> str:
     return {dict: "an object", list: "a list", str: "text", type(None): "nothing"}.get(
         type(value), shown(value)
     )
-
-
-def shown(value: Any) -> str:
-    """A value in JSON, as far as a line has room."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -142,17 +142,21 @@ class Desk:
         return has_drawn or bool(films)
 
     def _welcome(self) -> bool:
+        """Greet who has come. Until then it is told nothing: a page can do nothing with a face before."""
         with self._lock:
-            arrivals, self._arrivals = self._arrivals, []
-            standing = list(self._standing.values())
-        if arrivals:
-            avatars = [exhibit.description() for exhibit in self.exhibits]
+            arrivals = list(self._arrivals)
+        if not arrivals:
+            return False
+        avatars = [exhibit.description() for exhibit in self.exhibits]
         for client in arrivals:
             is_film, is_run = self.publish_film is not None, self.paused is not None
             client.greet(avatars, films=is_film, pauses=is_run, live=self.live.title)
-            for message in standing:
-                client.announce(**message)
-        return bool(arrivals)
+        with self._lock:
+            self._arrivals = [client for client in self._arrivals if client not in arrivals]
+            for client in arrivals:
+                for message in self._standing.values():
+                    client.announce(**message)
+        return True
 
     def serve_until(self, is_over: Callable[[], bool]) -> None:
         """Draw until it is over."""
@@ -206,8 +210,10 @@ class Desk:
                 answers.append(dict(type="film_cancelled"))
             else:
                 answers.append(dict(type="film", url=self.publish_film(film), frames=film.num_frames))
-        except UserError as error:
-            answers += [dict(type="error", message=str(error)), dict(type="film_cancelled")]
+        except (UserError, RuntimeError) as error:
+            # Out of memory, too: whoever else looks on is served further.
+            said = f"this film cannot be made: {str(error).splitlines()[0]}"
+            answers += [dict(type="error", message=said), dict(type="film_cancelled")]
         film.close()
         # Before the page hears of it: it may order the next one at once.
         with self._lock:

@@ -34,6 +34,8 @@ DEFAULT_PORT = 8080
 PORTS_TO_TRY = 50
 # Of pages, and of programs that drive an avatar (docs/serve.md).
 SOCKET_PATH, API_PATH = "/socket", "/api"
+# Seconds.
+LONGEST_GOODBYE = 2.0
 # Films of a session that can still be fetched.
 MOST_FILMS = 4
 
@@ -94,8 +96,10 @@ class ViewerServer:
             yield
         finally:
             desk.close()
-            server.shutdown()
-            thread.join()
+            # It waits for connections on which nothing was said yet, as browsers open some to be sooner.
+            closing = threading.Thread(target=server.shutdown, name="viewer-closing", daemon=True)
+            closing.start()
+            closing.join(LONGEST_GOODBYE)
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """A file of the table; None lets a WebSocket open."""

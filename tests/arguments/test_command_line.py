@@ -270,10 +270,15 @@ def test_ways_to_drive_and_to_look_that_contradict_each_other_are_refused(traine
         ([], "-m/--model_path: missing"),
         (["-m", "nowhere"], "-m/--model_path nowhere: no such folder"),
         (["-m", "."], "-m/--model_path .: holds no config.json"),
+        (
+            ["-m", "a.safetensors"],
+            "-m/--model_path a.safetensors: is a file; expected the folder of a training run",
+        ),
     ],
 )
 def test_render_without_a_trained_run_is_refused(tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
+    Path("a.safetensors").touch()
     with pytest.raises(UserError) as refusal:
         parse_render_args(flags)
     assert message in str(refusal.value)

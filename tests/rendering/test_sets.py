@@ -28,9 +28,18 @@ def test_driven_views_know_the_pose_of_a_head_that_was_filmed_only():
             assert view.drive.head_pose is pose or torch.equal(view.drive.head_pose, pose)
 
 
-def test_the_drivers_picture_is_scaled_to_the_height_and_may_be_missing(tmp_path):
-    write_png(tmp_path / "0.png", torch.full((3, 48, 96), 0.5))
-    pictures = [tmp_path / "0.png", tmp_path / "1.png"]
-    cameras = [make_camera()] * 2
-    first, second = DrivenViews(cameras, torch.zeros(2, 5), torch.zeros(3), pictures=pictures)
-    assert first.companion.shape == (3, 24, 48) and second.companion is None
+def test_the_drivers_pictures_have_one_size_and_stay_where_the_next_is_missing(tmp_path):
+    """A film has one size: pictures of 2 to 1 and of 1 to 1, the first, third and last missing."""
+    write_png(tmp_path / "1.png", torch.full((3, 48, 96), 0.2))
+    write_png(tmp_path / "3.png", torch.full((3, 48, 48), 0.8))
+    pictures = [tmp_path / f"{number}.png" for number in range(5)]
+    views = DrivenViews([make_camera()] * 5, torch.zeros(5, 5), torch.zeros(3), pictures=pictures)
+    shown = [view.companion for view in views]
+    assert {picture.shape for picture in shown} == {(3, 24, 48)}
+    assert [round(float(picture.mean()), 2) for picture in shown] == [0.2, 0.2, 0.2, 0.8, 0.8]
+
+
+def test_without_any_picture_nothing_stands_beside_the_avatar(tmp_path):
+    pictures = [tmp_path / "0.png"] * 2
+    views = DrivenViews([make_camera()] * 2, torch.zeros(2, 5), torch.zeros(3), pictures=pictures)
+    assert [view.companion for view in views] == [None, None]

@@ -141,6 +141,16 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
         writer.write(*next(_views(1)))
 
 
+def test_a_set_that_fails_after_its_first_frames_has_no_film(tmp_path):
+    """The encoder's threads fail, not the block: what was filmed until then is half a film."""
+    *views, (_, *larger) = (*_views(2), *_views(1, height=50))
+    with pytest.raises(ValueError), RenderWriter(tmp_path, split="test", iteration=1) as writer:
+        for view in (*views, (2, *larger)):
+            writer.write(*view)
+    assert not list(tmp_path.glob("*.mp4")) and not list(tmp_path.glob(".*"))
+    assert not (tmp_path / "metrics.json").exists()
+
+
 def test_without_ffmpeg_everything_but_the_video_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "absent"))
     with RenderWriter(tmp_path / "ours_7", split="test", iteration=7) as writer:

@@ -67,13 +67,20 @@ def test_a_resumed_run_takes_up_the_curves_up_to_its_iteration(options, tmp_path
 
 def test_overwriting_removes_what_runs_leave_and_nothing_else(options, tmp_path):
     run = tmp_path / "run"
-    for name in ("model/iteration_3.safetensors", "test/ours_3/renders/00000.png", "notes/mine.txt"):
+    mine = ("notes/mine.txt", "test/notes.txt", "spoken_a/ours_to_keep/b.txt")
+    # What a light form or a film shows is the avatar that goes.
+    of_runs = ["model/iteration_3.safetensors", "light/iteration_3.safetensors"]
+    sets = ("test", "test_tracked", "spoken_a", "reenacted_by_b", "driven_by_c", "novel_view_d", "expression")
+    of_runs += [f"{name}/{form}_3/renders/00000.png" for name in sets for form in ("ours", "light")]
+    for name in (*mine, *of_runs):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).touch()
     (run / "train.log").write_text("old\n")
     RunFolder(options("--overwrite")).close()
-    assert sorted(path.name for path in run.iterdir()) == [".lock", "config.json", "notes", "train.log"]
-    assert (run / "train.log").read_text() == "" and (run / "notes/mine.txt").is_file()
+    left = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert left == {".lock", "config.json", "train.log", *mine}
+    assert {path.name for path in run.iterdir() if path.is_dir()} == {"notes", "test", "spoken_a"}
+    assert (run / "train.log").read_text() == ""
 
 
 def test_what_a_killed_run_left_half_written_is_removed(options, tmp_path):

@@ -116,3 +116,18 @@ def test_contact_sheet_places_every_image_and_shrinks_wide_ones():
     assert (sheet[strip : strip + 25, :50] == 200).all()
     assert (sheet[strip : strip + 20, 52:] == 90).all()
     assert (sheet[-20:, :30] == 90).all()
+
+
+def test_a_disk_without_room_leaves_the_picture_that_was_there(tmp_path):
+    """A limit on the size of files stops a write in its middle, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "0.png"
+    write_png(path, torch.full((3, 8, 8), 0.5))
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"0\.png: cannot be written: File too large"):
+            write_png(path, torch.rand(3, 64, 64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -62,7 +62,7 @@ BAD = {
     "camera: width: expected a number from 16": camera_with(width=LARGEST_SIDE + 1),
     "camera: height: expected a whole number": camera_with(height=40.5),
     "camera: fx: expected a number from 1": camera_with(fx=0),
-    "camera: world_to_camera: expected 16 numbers": camera_with(world_to_camera=[1, 2]),
+    "camera: world_to_camera: expected 16 numbers, found 2": camera_with(world_to_camera=[1, 2]),
     "camera: world_to_camera: expected a rotation": camera_with(world_to_camera=SHEARED),
     "world_to_camera: expected a rotation and": camera_with(world_to_camera=MIRRORED),
 }
