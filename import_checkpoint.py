@@ -6,6 +6,7 @@ render.py, viewer.py and export.py take it like one of our own; training cannot 
 checkpoint is run. What is imported, and which quirks come along: docs/published.md.
 """
 
+import shlex
 import sys
 
 from arguments.importing import parse_import_args
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     size = head.expression_size
     print(f"{params.model_path}: iteration {iteration}, {head.num_splats:,} Gaussians, {size} coefficients")
-    print(f"next: python render.py -m {params.model_path}, or viewer.py")
+    print(f"next: python render.py -m {shlex.quote(str(params.model_path))}, or viewer.py")
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ def parse_metrics_args(argv: list[str] | None = None) -> ScoringParams:
         raise UserError("--white_background: is as the run of -m/--model_path has it; expected with -s only")
     if params.out is not None and (reason := why_not_writable(params.out)):
         raise UserError(f"-o/--out {params.out}: {reason}")
+    _check_each_once("-m/--model_path", params.model_path)
+    _check_each_once("--renders", params.renders)
     for name in params.set:
         if name not in SETS:
             raise UserError(f"--set {name}: expected one of {', '.join(SETS)}")
@@ -102,6 +104,15 @@ def parse_metrics_args(argv: list[str] | None = None) -> ScoringParams:
         if path is not None and getattr(params, other) is None:
             raise UserError(f"--{name} {path}: LPIPS needs --{other} FILE too")
     return params
+
+
+def _check_each_once(flag: str, folders: tuple[Path, ...]) -> None:
+    """A method beside itself would be taken for two."""
+    seen = set()
+    for folder in folders:
+        if folder.resolve() in seen:
+            raise UserError(f"{flag} {folder}: named twice; expected each folder once")
+        seen.add(folder.resolve())
 
 
 def _check_box(name: str, box: tuple[float, ...]) -> None:

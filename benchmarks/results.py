@@ -11,14 +11,15 @@ run, remove its folder.
 """
 
 import argparse
+import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from arguments import TrainConfig
+from arguments import TrainConfig, parse_train_args
 from arguments.parser import Parser
 from arguments.schedule import RESCALED_OPTIONS, option_values
 from benchmarks.result_runs import Run, run_of
@@ -27,6 +28,7 @@ from benchmarks.turned import as_text, by_yaw, score_run
 from fleets.board import Board
 from fleets.engine import run_engine
 from fleets.local import LocalEngine, find_devices
+from fleets.rows import parsed
 from fleets.state import FAILED, forget_failure, outlook
 from scene.dataset_readers import read_transforms
 from scoring.grouping import YAW_EDGES
@@ -45,6 +47,7 @@ class Table(NamedTuple):
     by_yaw: bool = False
 
 
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 # Choices are made on 40 frames that leave training.
 CHOICES = "-w --eval --val_frames 40"
 # The deformation field of preset quick can do without blendshapes.
@@ -175,15 +178,20 @@ def runs_of(source: Path, table: Table, options: argparse.Namespace) -> Iterator
     """All runs on one clip; a line for each row that it has no data for."""
     test_frames = dict(zip(options.clips, options.test_frames))
     split = ["--test_frames", str(test_frames[source])] if source in test_frames else []
-    metrics_flags = ["--set", table.scored, *shlex.split(options.metrics_flags)]
+    metrics_flags = ["--set", table.scored, *options.metrics_flags]
     for row in options.only or table.rows:
-        flags = [*shlex.split(f"{table.flags} {table.rows[row]} {options.train_flags}"), *split]
+        flags = [*flags_of(table, row, options.train_flags), *split]
         lacking = [what for flag, what in NEEDS.items() if flag in flags and not has_data(source, what)]
         if lacking:
             print(f"{source.name} {row}: left out, the data have no {lacking[0]}", file=sys.stderr)
             continue
         for seed in options.seeds:
             yield run_of(source, row, seed, options.out / options.table, flags, metrics_flags)
+
+
+def flags_of(table: Table, row: str, more: list[str]) -> list[str]:
+    """The flags of train.py that a row has, with those of --train_flags."""
+    return [*shlex.split(f"{table.flags} {table.rows[row]}"), *more]
 
 
 def has_data(source: Path, what: str) -> bool:
@@ -212,10 +220,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--train_flags", default="", help='more flags of train.py for all rows: "--max_minutes 5"')
     add("--metrics_flags", default="", help='flags of metrics.py: "--lpips_weights FILE --vgg_weights FILE"')
     options = parser.parse_args(argv)
+    table = TABLES[options.table]
     for row in options.only or ():
-        if row not in TABLES[options.table].rows:
-            known = ", ".join(TABLES[options.table].rows)
-            raise UserError(f"--only {row}: table {options.table} has the rows {known}")
+        if row not in table.rows:
+            raise UserError(f"--only {row}: table {options.table} has the rows {', '.join(table.rows)}")
     for source in options.clips:
         if not (source / "transforms.json").is_file():
             raise UserError(f"--clips {source}: no clip there (transforms.json)")
@@ -225,7 +233,27 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise UserError("--test_frames: expected a number for each of --clips")
     if options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: must be at least 1")
+    if not DEVICE.fullmatch(options.device):
+        raise UserError(f"--device {options.device}: expected auto, cpu, cuda or cuda:N")
+    check_each_once("--only", options.only or ())
+    check_each_once("--seeds", options.seeds)
+    for name in ("train_flags", "metrics_flags"):
+        try:
+            setattr(options, name, shlex.split(getattr(options, name)))
+        except ValueError as error:
+            raise UserError(f"--{name}: {error}") from error
+    for row in options.only or table.rows:
+        # The clip is one that exists; what is wrong with it is train.py's to say.
+        command = ["-s", str(options.clips[0]), *flags_of(table, row, options.train_flags)]
+        parsed(parse_train_args, command, f"--train_flags, row {row}")
     return options
+
+
+def check_each_once(flag: str, values: Sequence) -> None:
+    """Raise UserError where runs would count twice in mean and spread."""
+    for value in values:
+        if values.count(value) > 1:
+            raise UserError(f"{flag} {value}: named twice")
 
 
 if __name__ == "__main__":

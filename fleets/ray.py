@@ -146,8 +146,13 @@ def ray_engine(plans: Sequence[Plan], options: FleetParams) -> RayEngine:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"no Ray at RAY_ADDRESS={address}" if address else "Ray can't be started"
         raise UserError(f"--engine ray: {where}: {error}") from error
+    resources = ray.cluster_resources()
+    if not address and resources.get("CPU", 0) < options.cpus:
+        # No other node will come.
+        ray.shutdown()
+        raise UserError(f"--cpus {options.cpus}: this machine has {resources.get('CPU', 0):g} cores")
     if device == "auto":
-        device = "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+        device = "cuda" if resources.get("GPU", 0) else "cpu"
     return RayEngine(ray, plans, options, device)
 
 

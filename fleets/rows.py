@@ -153,7 +153,7 @@ def _words(text: str, column: str, where: str) -> list[str]:
 def _check_flags(flags: tuple[str, ...], where: str) -> None:
     """Let train.py's own command line judge, with a folder that exists in place of the clip."""
     source, out = Path.cwd(), Path(tempfile.gettempdir()) / "fleet.none"
-    config = _parsed(parse_train_args, ["-s", str(source), "-m", str(out), "--eval", *flags], where)
+    config = parsed(parse_train_args, ["-s", str(source), "-m", str(out), "--eval", *flags], where)
     changed = {
         "source_path": config.model.source_path != source,
         "model_path": config.model.model_path != out,
@@ -165,8 +165,8 @@ def _check_flags(flags: tuple[str, ...], where: str) -> None:
         raise UserError(f"{where}, --eval False: rows are scored on the frames that training leaves out")
 
 
-def _parsed(parse: Callable[[list[str]], Any], flags: list[str], where: str) -> Any:
-    """What a script's own command line makes of flags, told with the place where it complains."""
+def parsed(parse: Callable[[list[str]], Any], flags: list[str], where: str) -> Any:
+    """What a script's own command line makes of flags. Raises UserError that begins with `where`."""
     try:
         # argparse prints a page of help and exits with 0.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -178,7 +178,7 @@ def _parsed(parse: Callable[[list[str]], Any], flags: list[str], where: str) -> 
 
 
 def _check_prepare_flags(source: Path, flags: tuple[str, ...], where: str) -> None:
-    params = _parsed(parse_prepare_args, [str(source), "out", *flags], f"{where}, {PREPARE_OPTIONS}")
+    params = parsed(parse_prepare_args, [str(source), "out", *flags], f"{where}, {PREPARE_OPTIONS}")
     if params.torso_only or params.track_only or params.source_format or params.is_csv_only:
         raise UserError(f"{where}, {PREPARE_OPTIONS}: expected options for a video")
     if params.video != source or params.out != Path("out") or params.overwrite:

@@ -127,7 +127,8 @@ def _numbered(folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
         raise UserError(f"--renders {folder}: no such folder")
     paths: dict[int, Path] = {}
-    for path in sorted(folder.glob("*.png")):
+    # Hidden ones are macOS's (._00000.png).
+    for path in sorted(path for path in folder.glob("*.png") if not path.name.startswith(".")):
         match = _LAST_NUMBER.search(path.stem)
         if match is None:
             raise UserError(

@@ -41,8 +41,10 @@ def number_in(name: str) -> int:
 
 
 def numbered(folder: Path, pattern: str) -> list[Path]:
-    """The files that match, by their numbers; those without one are left out."""
+    """The files that match, by their numbers; those without one are left out, and hidden ones, as macOS has
+    them beside others (._1.png)."""
     paths = [path for path in folder.glob(pattern) if re.search(r"\d", path.stem)]
+    paths = [path for path in paths if not path.name.startswith(".")]
     return sorted(paths, key=lambda path: (number_in(path.name), path.name))
 
 

@@ -177,13 +177,21 @@ def test_every_row_is_a_command_that_train_py_takes(clip, tmp_path, table, row):
         (["--test_frames", "1", "2"], "--test_frames: expected a number for each"),
         (["--jobs", "0"], "--jobs 0: must be at least 1"),
         (["--clips", "nowhere"], "--clips nowhere: no clip there"),
+        (["--seeds", "1", "2", "1"], "--seeds 1: named twice"),
+        (["--only", "head", "head"], "--only head: named twice"),
+        (["--train_flags=--iteratoins 3"], "--train_flags, row head: --iteratoins: no such option"),
+        (["--train_flags=--help"], "--train_flags, row head: --help makes no avatar"),
+        (["--train_flags=--preset 'best"], "--train_flags: No closing quotation"),
+        (["--metrics_flags='"], "--metrics_flags: No closing quotation"),
+        (["--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(run, arguments, message, capsys):
     with pytest.raises(SystemExit) as error:
         run(*arguments)
     assert error.value.code == 2
-    assert message in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert message in output.err and output.err.count("\n") == 1 and not output.out
 
 
 def test_a_cell_leaves_out_what_is_not_defined_and_has_no_spread_for_one_seed():

@@ -17,10 +17,11 @@ import pytest
 
 import fleet
 from arguments.fleet import parse_fleet_args
-from fleets.ray import LOCAL_RAY, RayEngine, gpu_share, work_on
+from fleets.ray import LOCAL_RAY, RayEngine, gpu_share, ray_engine, work_on
 from fleets.rows import read_rows
 from fleets.stages import plans_of
 from tests.fleets.stand_in import calls, start_in_background, state, wait_for, write_scripts, write_table
+from utils.errors import UserError
 
 STAGES = ("train", "render", "score", "export")
 
@@ -170,6 +171,12 @@ class FakeRay:
         self.usual = usual
         return lambda function: self.task
 
+    def init(self, **_):
+        self.is_left = False
+
+    def cluster_resources(self):
+        return self.resources
+
     def nodes(self):
         return [{"Alive": True, "Resources": self.resources}]
 
@@ -223,6 +230,20 @@ def test_a_task_that_ended_without_its_row_is_a_failure_and_a_lack_of_nodes_is_s
     assert state(tmp_path / "out", "b") == {"prepare": "failed"}
     text = (tmp_path / "out/people/a/state.json").read_text()
     assert "its task ended with RayError: The worker died." in text and "advice" not in text
+
+
+def test_more_cores_than_this_machine_has_are_refused(table, monkeypatch):
+    """A Ray of this machine gets no other node: the rows would wait for ever."""
+    cluster = FakeRay(CPU=4.0)
+    monkeypatch.setitem(sys.modules, "ray", cluster)
+    for name, value in LOCAL_RAY.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match="--cpus 5: this machine has 4 cores"):
+        ray_engine([], options_of(table, "--cpus", "5", "--device", "cpu"))
+    assert cluster.is_left
+    ray_engine([], options_of(table, "--cpus", "4", "--device", "cpu"))
+    assert not cluster.is_left
 
 
 def test_without_ray_it_is_one_line(table, tmp_path, monkeypatch, capfd):

@@ -199,7 +199,11 @@ def spoil(how, runs, clip, tmp_path):
         return ["--renders", tmp_path], "-m/--model_path: missing"
     if how == "white with a run":
         return ["-m", one, "-w"], "--white_background: is as the run"
+    if how == "run twice":
+        return ["-m", one, two, one.parent / "." / one.name], f"-m/--model_path {one}: named twice"
     folder = copied(two, tmp_path / "o", names)
+    if how == "folder twice":
+        return ["-m", one, "--renders", folder, folder], f"--renders {folder}: named twice"
     if how == "count":
         (folder / "1.png").unlink()
         return ["-m", one, "--renders", folder], "2 PNGs, 0.png to 2.png; expected 3 of the test set"
@@ -223,11 +227,30 @@ def spoil(how, runs, clip, tmp_path):
     return ["-m", one, "--renders", folder], "expected a complete image"
 
 
+def test_files_that_macos_leaves_beside_pictures_are_none(runs, tmp_path):
+    one, two = runs
+    folder = copied(two, tmp_path / "o", ("0.png", "1.png", "2.png"))
+    (folder / "._1.png").write_bytes(b"AppleDouble")
+    call("-m", one, "--renders", folder, "-o", tmp_path / "c")
+    assert (tmp_path / "c/test/index.html").is_file()
+
+
 @pytest.mark.parametrize(
     "how",
     [
         *("frames", "count of frames", "no set in common", "truth", "clip", "no folder", "no run, no clip"),
-        *("white with a run", "count", "numbers", "twice", "name", "size", "transparent", "damaged"),
+        *(
+            "run twice",
+            "folder twice",
+            "white with a run",
+            "count",
+            "numbers",
+            "twice",
+            "name",
+            "size",
+            "transparent",
+            "damaged",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_one_line_before_anything_is_written(how, runs, clip, tmp_path, capsys):

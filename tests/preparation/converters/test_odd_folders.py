@@ -202,3 +202,10 @@ def test_a_name_that_is_missing_is_named(tmp_path, key):
     layouts.save_json(source / "transforms.json", document)
     with pytest.raises(UserError, match=rf"transforms\.json: {key}: expected the name of a file, found none"):
         convert("insta", source, tmp_path / "out", quiet=True)
+
+
+def test_files_that_macos_leaves_beside_others_are_none_of_the_tracker(tmp_path):
+    source = write_flashavatar(tmp_path / "in")
+    (source / "checkpoint/._00001.frame").write_bytes(b"AppleDouble")
+    (source / "imgs/._00001.jpg").write_bytes(b"AppleDouble")
+    assert convert("flashavatar", source, tmp_path / "out", quiet=True).num_frames == FRAMES
