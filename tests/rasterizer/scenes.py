@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diff_gaussian_rasterization import Rasterization, Splats, View, rasterize
+from diff_gaussian_rasterization import Rasterization, Splats, View, rasterize, reference
 
 
 class Scene(NamedTuple):
@@ -177,3 +177,32 @@ def relative_error(value: Tensor, truth: Tensor) -> float:
     difference = (value.double() - truth.double()).norm().item()
     norm = truth.double().norm().item()
     return difference / norm if norm > 0 else (math.inf if difference > 0 else 0.0)
+
+
+def on_device(scene: Scene, device: str, dtype: torch.dtype = torch.float32) -> Scene:
+    """A scene whose tensors lie on a device, rounded to a dtype."""
+    view = scene.view._replace(
+        world_to_camera=scene.view.world_to_camera.to(device, dtype),
+        intrinsics=scene.view.intrinsics.to(device, dtype),
+    )
+    drawn = Splats(*(None if t is None else t.to(device, dtype) for t in scene.splats))
+    return Scene(drawn, view, scene.background.to(device, dtype))
+
+
+def assert_equals_reference(
+    rasterize: Callable[..., Rasterization], scene: Scene, order: Tensor | None
+) -> None:
+    """Compare image, depth, alpha, radii and every gradient of a float32 scene with the reference's, in the
+    depth order that is given, or in its own."""
+    result, gradients = render_with_gradients(rasterize, scene, torch.float32)
+    there = on_device(scene, "cpu")
+    truth, true_gradients = render_with_gradients(reference.rasterize, there, torch.float64, order=order)
+    assert ((result.radii.cpu() - truth.radii).abs() > 1).sum() == 0
+    for field in ("image", "depth", "alpha"):
+        value, true_value = getattr(result, field).cpu(), getattr(truth, field)
+        assert value.dtype == torch.float32 and value.shape == true_value.shape
+        scale = max(1.0, true_value.abs().max().item())
+        wrong = ((value - true_value).abs() > 1e-4 * scale).double().mean().item()
+        assert wrong <= (5e-3 if order is None else 1e-4), (field, wrong)
+    for key, gradient in gradients.items():
+        assert relative_error(gradient.cpu(), true_gradients[key]) < 1e-3, key
